@@ -1,0 +1,1 @@
+"""mien changes who is on screen: face swapping for photos, videos and live cameras."""

@@ -1,0 +1,1 @@
+"""Faces through time: tracks, smoothing, people, and the model-free swapper."""

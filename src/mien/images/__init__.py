@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: geometry, colour, crops and pastes on a frame's own planes."""

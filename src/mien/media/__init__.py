@@ -1,0 +1,1 @@
+"""Clips: probing, decoding, encoding, joining and checking, all through PyAV and Pillow."""

@@ -1,0 +1,1 @@
+"""Networks as cards, the store that fetches them and the runtime that runs them."""

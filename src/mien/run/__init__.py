@@ -1,0 +1,1 @@
+"""Running jobs: threads, folders, resume, verbs."""

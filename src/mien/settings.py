@@ -1,0 +1,132 @@
+"""Every setting, once: the command line, the server, the studio and the docs derive from here.
+
+Imports pydantic and the standard library only, so that `--help` needs no heavy library.
+A field is documented by the string under it, with unit and range.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A share from 0 to 1."""
+
+
+class Section(BaseModel):
+    """A frozen group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Detect(Section):
+    """Finding faces in whole frames."""
+
+    model: str = "blazeface_full_range"
+    """Card of the face detector."""
+    score: Unit = 0.5
+    """Least confidence of a detection, 0 to 1."""
+    min_size: Annotated[float, Field(ge=8.0, le=4096.0)] = 24.0
+    """Height in pixels of the smallest face worth finding, 8 to 4096; smaller values cost time."""
+    interval: Annotated[float, Field(gt=0.0, le=10.0)] = 0.5
+    """Seconds between two whole-frame detections while every known face is being followed."""
+
+
+class Track(Section):
+    """Following faces through time."""
+
+    model: str = "facemesh"
+    """Card of the dense landmarker that follows a face."""
+    gap: Annotated[float, Field(ge=0.0, le=2.0)] = 0.4
+    """Longest interruption in seconds that is bridged, 0 to 2."""
+    smooth: Unit = 0.5
+    """Smoothing of the points over the whole track: 0 none, 1 strong. Never lags, keeps blinks."""
+    cut: Unit = 0.35
+    """How different two neighbouring frames must be to count as a scene cut, 0 to 1."""
+
+
+class Swap(Section):
+    """Replacing the face."""
+
+    model: str = "mesh"
+    """Card of the swapper; `mesh` needs no network weights."""
+    strength: Unit = 1.0
+    """How much of the new face is shown, 0 (none) to 1 (all)."""
+    light: Unit = 1.0
+    """How far lighting and skin tone follow the target, 0 to 1."""
+    grain: Unit = 1.0
+    """How far sharpness and noise follow the target, 0 to 1."""
+    eyes: Literal["target", "source"] = "target"
+    """Whose eyeballs are shown: the target's keep the gaze, the source's keep the likeness."""
+
+
+class Mask(Section):
+    """Where the new face is shown."""
+
+    feather: Unit = 0.5
+    """Softness of the edge, 0 (hard) to 1 (a quarter of the face)."""
+    grow: Annotated[float, Field(ge=-0.3, le=0.3)] = 0.0
+    """Grows (above 0) or shrinks the area, as a share of the face's size, -0.3 to 0.3."""
+
+
+class Encode(Section):
+    """Writing the result."""
+
+    codec: Literal["auto", "h264", "hevc", "av1", "vp9", "prores", "ffv1", "mjpeg"] = "auto"
+    """Video codec; `auto` stays in the input's family."""
+    quality: Annotated[int, Field(ge=0, le=100)] = 85
+    """Picture quality, 0 to 100; 85 is visually lossless, 100 lossless where the codec can."""
+    preset: Literal["fastest", "fast", "balanced", "slow", "slowest"] = "fast"
+    """Encoding speed against file size."""
+    bitrate: Annotated[int, Field(ge=0)] = 0
+    """Video bit rate in bit/s; 0 lets `quality` decide."""
+    fps: Annotated[str, Field(pattern=r"^(|\d+(\.\d+)?|\d+/\d+)$")] = ""
+    """Output frames a second ("25", "29.97", "30000/1001"); empty keeps the input's exact times."""
+    size: Annotated[str, Field(pattern=r"^(|\d+x\d+)$")] = ""
+    """Output width and height as shown ("1280x720"); empty keeps the input's."""
+
+
+class Device(Section):
+    """The machine."""
+
+    threads: Annotated[int, Field(ge=0, le=512)] = 0
+    """Processor threads to use; 0 for all."""
+
+
+class Settings(Section):
+    """All groups together."""
+
+    detect: Detect = Detect()
+    track: Track = Track()
+    swap: Swap = Swap()
+    mask: Mask = Mask()
+    encode: Encode = Encode()
+    device: Device = Device()
+
+
+class Role(Section):
+    """Who becomes whom."""
+
+    sources: tuple[Path, ...]
+    """Pictures or videos that show the new face; several are used together."""
+    faces: str = "prominent"
+    """Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4")."""
+
+
+class Job(Section):
+    """One piece of work: its canonical form is hashed into its id."""
+
+    target: Path
+    """The clip to change."""
+    output: Path
+    """The file to write."""
+    cast: tuple[Role, ...] = ()
+    """Who becomes whom."""
+    start: str = ""
+    """First moment: seconds ("12.5"), a clock time ("1:02.5") or a frame ("250f"); empty: the beginning."""
+    end: str = ""
+    """Moment after the last one, written like `start`; empty: the end."""
+    settings: Settings = Settings()
+    """Everything else."""
