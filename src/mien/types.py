@@ -179,8 +179,8 @@ class Faces:
         return len(self.frame)
 
     def __getitem__(self, rows: slice | Array | Sequence[int]) -> Faces:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Faces(**{k: None if v is None else v[rows] for k, v in values.items()})
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Faces(**{k: v if v is None else v[rows] for k, v in values.items()})
 
     @classmethod
     def empty(cls) -> Faces:
