@@ -179,8 +179,11 @@ class Faces:
         return len(self.frame)
 
     def __getitem__(self, rows: slice | Array | Sequence[int]) -> Faces:
-        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Faces(**{k: v if v is None else v[rows] for k, v in values.items()})
+        picked: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            picked[f.name] = None if value is None else value[rows]
+        return Faces(**picked)
 
     @classmethod
     def empty(cls) -> Faces:
