@@ -1,0 +1,36 @@
+# Linux and macOS. For Windows see README.md: the same steps as plain pip and venv lines.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/.demo  ## Swap a face in a demo clip, from nothing.
+	$(BIN)/python -m mien.bench.demo $(DEMO_ARGS)
+
+test: lint  ## Lint, types, floors, tests.
+	$(BIN)/pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs  ## The documentation as a web site in site/.
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf out site dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mien needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is older than what it depends on exactly when something has to be installed again.
+$(VENV)/.%: requirements/%.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

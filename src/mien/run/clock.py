@@ -1,0 +1,79 @@
+"""Where the time went: wall and processor time of named stages, added up over threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Clock:
+    """Adds up what stages cost. Safe to use from several threads.
+
+    A stage's wall time is measured in the thread that runs it and leaves out waiting in queues, so stages
+    that overlap add up to more than the run took. Processor time is that of the measuring thread: threads
+    that a codec starts by itself are not in it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wall: dict[str, float] = {}
+        self._cpu: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent in the block to a stage."""
+        wall, cpu = time.perf_counter(), time.thread_time()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - wall, time.thread_time() - cpu)
+
+    def add(self, name: str, wall: float, cpu: float) -> None:
+        """Add seconds to a stage."""
+        with self._lock:
+            self._wall[name] = self._wall.get(name, 0.0) + wall
+            self._cpu[name] = self._cpu.get(name, 0.0) + cpu
+
+    def iterate(self, name: str, items: Iterator[T]) -> Iterator[T]:
+        """The same items; the time to produce each is added to a stage."""
+        try:
+            while True:
+                with self.stage(name):
+                    try:
+                        item = next(items)
+                    except StopIteration:
+                        return
+                yield item
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()
+
+    def wrap(self, name: str, function: Callable[P, T]) -> Callable[P, T]:
+        """The same function; the time of every call is added to a stage."""
+
+        def timed(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self.stage(name):
+                return function(*args, **kwargs)
+
+        return timed
+
+    def table(self, frames: int) -> Mapping[str, Mapping[str, float]]:
+        """Stage name to milliseconds a frame (wall and processor) and percent of all stages' wall time."""
+        with self._lock:
+            total = sum(self._wall.values()) or 1.0
+            per = 1000.0 / max(frames, 1)
+            return {
+                name: {
+                    "ms_per_frame": round(wall * per, 3),
+                    "cpu_ms_per_frame": round(self._cpu[name] * per, 3),
+                    "percent": round(100.0 * wall / total, 1),
+                }
+                for name, wall in self._wall.items()
+            }
