@@ -1,0 +1,154 @@
+"""Sessions: batches equal single runs, threads agree, cards are checked against files."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.errors import ModelError, RuntimeUnavailable
+from mien.models.card import BLAZEFACE_SHORT, CARDS, FACEMESH, Card, File, Tensor
+from mien.models.runtime import Runtime
+from mien.models.store import Store
+from mien.types import Float32
+
+RNG = np.random.default_rng(7)
+
+
+def pictures(card: Card, count: int) -> Float32:
+    return RNG.random((count, *card.inputs[0].shape), np.float32)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_a_batch_gives_what_each_picture_alone_gives(runtime: Runtime, card: Card) -> None:
+    given = pictures(card, 6)  # one run of 4, two of 1
+    session = runtime.session(card)
+    together = session.run(given)
+    assert {name: array.shape for name, array in together.items()} == {
+        tensor.name: (6, *tensor.shape) for tensor in card.outputs
+    }
+    for k in range(6):
+        alone = session.run({card.inputs[0].name: given[k : k + 1]})
+        for name in alone:
+            np.testing.assert_allclose(together[name][k], alone[name][0], rtol=1e-4, atol=1e-3)
+    # Different pictures give different results: the rows are not copies of one another.
+    first = together[card.outputs[0].name]
+    assert all(np.abs(first[0] - first[k]).max() > 1e-2 for k in range(1, 6))
+
+
+def test_no_pictures_give_no_rows(runtime: Runtime) -> None:
+    result = runtime.session(FACEMESH).run(np.zeros((0, 192, 192, 3), np.float32))
+    assert {name: array.shape for name, array in result.items()} == {
+        "conv2d_21": (0, 1, 1, 1404),
+        "conv2d_31": (0, 1, 1, 1),
+    }
+
+
+def test_threads_sharing_a_session_get_their_own_results(runtime: Runtime) -> None:
+    session = runtime.session(BLAZEFACE_SHORT)
+    given = [pictures(BLAZEFACE_SHORT, 1) for _ in range(4)]
+    wanted = [session.run(x)["regressors"] for x in given]
+    wrong: list[int] = []
+
+    def work(k: int) -> None:
+        for _ in range(5):
+            if not np.array_equal(session.run(given[k])["regressors"], wanted[k]):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.zeros((1, 192, 192, 3)),
+        np.zeros((1, 3, 192, 192), np.float32),
+        np.zeros((192, 192, 3), np.float32),
+    ],
+)
+def test_other_types_and_shapes_are_refused(runtime: Runtime, given: Float32) -> None:
+    with pytest.raises(ValueError, match="facemesh: input_1"):
+        runtime.session(FACEMESH).run(given)
+    with pytest.raises(ValueError, match="missing"):
+        runtime.session(FACEMESH).run({"other": given})
+
+
+def test_a_card_that_does_not_describe_its_file_is_refused(store: Store) -> None:
+    wrong_input = replace(FACEMESH, inputs=(Tensor("input_1", (128, 128, 3)),))
+    wrong_output = replace(FACEMESH, outputs=FACEMESH.outputs[:1])
+    with Runtime(1, store) as runtime:
+        for card in (wrong_input, wrong_output):
+            with pytest.raises(ModelError, match="its card says"):
+                runtime.session(card)
+
+
+def test_a_file_that_is_no_network_is_an_error_with_its_name(tmp_path: Path) -> None:
+    import hashlib
+
+    data = b"not a network"
+    (tmp_path / "models").mkdir()
+    for name in ("broken.tflite", "broken.onnx"):
+        (tmp_path / "models" / name).write_bytes(data)
+    cards = [
+        replace(FACEMESH, name="broken", files=(File(name, hashlib.sha256(data).hexdigest(), len(data), ()),))
+        for name in ("broken.tflite", "broken.onnx")
+    ]
+    with Runtime(1, Store(tmp_path, offline=True)) as runtime:
+        with pytest.raises(ModelError, match=r"broken.tflite cannot be read"):
+            runtime.session(cards[0])
+        with pytest.raises(ModelError, match=r"broken.onnx cannot be read"):
+            runtime.session(cards[1], "onnxruntime")
+        with pytest.raises(RuntimeUnavailable, match="tflite"):
+            runtime.session(cards[0], "onnxruntime")
+
+
+def test_sessions_are_kept_reported_and_closed(store: Store) -> None:
+    runtime = Runtime(1, store)
+    session = runtime.session(FACEMESH)
+    assert runtime.session(FACEMESH) is session
+    assert list(runtime.engines) == ["facemesh"]
+    assert runtime.engines["facemesh"].startswith("OpenVINO")
+    runtime.close()
+    assert runtime.engines == {}
+    with pytest.raises(ValueError, match="closed"):
+        session.run(pictures(FACEMESH, 1))
+
+
+def test_both_engines_agree_on_an_onnx_network(shared: Path) -> None:
+    import hashlib
+
+    path = shared / "models" / "facemesh_468_192.onnx"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} beside the repository")
+    import onnxruntime
+
+    ports = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    data = path.read_bytes()
+    card = Card(
+        "onnx",
+        "landmark",
+        (File(path.name, hashlib.sha256(data).hexdigest(), len(data), ()),),
+        "Apache-2.0",
+        tuple(Tensor(p.name, tuple(p.shape[1:])) for p in ports.get_inputs()),
+        tuple(Tensor(p.name, tuple(p.shape[1:])) for p in ports.get_outputs()),
+    )
+
+    class Beside(Store):
+        @property
+        def folder(self) -> Path:
+            return path.parent
+
+    given = pictures(card, 3)
+    with Runtime(1, Beside(offline=True)) as runtime:
+        one = runtime.session(card).run(given)
+        two = runtime.session(card, "onnxruntime").run(given)
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-3, atol=1e-2)
