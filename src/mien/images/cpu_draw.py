@@ -1,0 +1,66 @@
+"""Masks and filters the swappers need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mien.images.colour import WEIGHTS
+from mien.images.cpu_warp import resize
+from mien.types import Array, Float32, Float64
+
+
+def blur(image: Float32, sigma: float) -> Float32:
+    """Gaussian blur, the edge repeated; wide ones are done small, at a cost that does not grow with sigma.
+
+    Args:
+        image: Float32 (h, w) or (h, w, c).
+        sigma: Standard deviation in pixels; 0 gives the image back.
+    """
+    if sigma <= 0:
+        return image
+    h, w = image.shape[:2]
+    step = min(int(sigma / 3), h, w)
+    if step < 2:
+        side = 2 * int(np.ceil(3 * sigma)) + 1
+        return np.asarray(cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REPLICATE))
+    # Averaging `step` pixels adds a variance of (step^2 - 1) / 12, interpolating back step^2 / 6.
+    bw, bh = -(-w // step), -(-h // step)
+    padded = cv2.copyMakeBorder(image, 0, bh * step - h, 0, bw * step - w, cv2.BORDER_REPLICATE)
+    small = cv2.resize(padded, (bw, bh), interpolation=cv2.INTER_AREA)
+    rest = float(np.sqrt(max(sigma**2 - (step**2 - 1) / 12 - step**2 / 6, 0.01))) / step
+    side = 2 * int(np.ceil(3 * rest)) + 1
+    small = cv2.GaussianBlur(small, (side, side), rest, borderType=cv2.BORDER_REPLICATE)
+    large = cv2.resize(small, (bw * step, bh * step), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(large[:h, :w])
+
+
+def fill_polygons(size: tuple[int, int], polygons: Sequence[Array], softness: float = 0.0) -> Float32:
+    """A mask of the union of polygons, anti-aliased.
+
+    Args:
+        size: Width and height of the mask.
+        polygons: Each (N, 2), corner-origin pixels.
+        softness: Standard deviation of the edge in pixels.
+
+    Returns:
+        Float32 (h, w) in [0, 1]: the covered share of each pixel, blurred by `softness`.
+    """
+    w, h = size
+    # Coverage is counted on a 4x finer grid; a blurred edge hides what a coarser one lacks.
+    fine = 4 if softness < 1.0 else 2
+    canvas = np.zeros((h * fine, w * fine), np.uint8)
+    for polygon in polygons:
+        # fillPoly wants centres of the fine pixels, in 1/256 of them.
+        points = np.rint((np.asarray(polygon, np.float64) * fine - 0.5) * 256).astype(np.int32)
+        cv2.fillPoly(canvas, [points.reshape(-1, 1, 2)], 255, shift=8)
+    return blur(resize(canvas, size).astype(np.float32) / np.float32(255), softness)
+
+
+def luma(rgb: Float32, matrix: str = "bt709") -> Float32:
+    """Y' of R'G'B': float32 (h, w, 3) to (h, w)."""
+    kr, kb = WEIGHTS[matrix]
+    weights: Float64 = np.array([[kr, 1 - kr - kb, kb]])
+    return np.asarray(cv2.transform(rgb, weights))
