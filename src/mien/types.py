@@ -68,7 +68,7 @@ class Layout:
     def plane_shape(self, plane: int, width: int, height: int) -> tuple[int, ...]:
         """Shape of a plane's array for a coded picture: (rows, columns[, components])."""
         parts = self.planes[plane]
-        if 1 in parts and self.model == "yuv":
+        if self.model == "yuv" and (1 in parts or 2 in parts):
             width, height = -(-width >> self.chroma[0]), -(-height >> self.chroma[1])
         return (height, width) if len(parts) == 1 else (height, width, len(parts))
 

@@ -1,0 +1,200 @@
+"""Decoding: exact frames by number, as writable views of the codec's own planes.
+
+for frame in frames(clip, frame_index, start=100, end=200):
+    frame.planes[0][...]          # (height, width) uint8 or uint16, a view, not a copy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import av
+import numpy as np
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from mien.media.clip import Clip, FrameIndex, only, opened
+from mien.types import Array, Frame, Layout
+
+
+def _ignore(_message: str) -> None:
+    """Nobody wants to know."""
+
+
+def views(picture: av.VideoFrame, layout: Layout) -> tuple[Array, ...]:
+    """The planes of a picture as views without their row padding.
+
+    Args:
+        picture: In the pixel format of `layout`; writable if the views shall be.
+        layout: How its samples lie.
+
+    Returns:
+        One (rows, columns[, components]) uint8 or uint16 array a plane.
+    """
+    arrays = []
+    item = np.dtype(layout.dtype).itemsize
+    for k, plane in enumerate(picture.planes[: len(layout.planes)]):
+        shape = layout.plane_shape(k, picture.width, picture.height)
+        parts = shape[2] if len(shape) == 3 else 1
+        flat: Array = np.frombuffer(memoryview(plane), layout.dtype)
+        rows = flat[: shape[0] * (plane.line_size // item)].reshape(shape[0], plane.line_size // item)
+        arrays.append(rows[:, : shape[1] * parts].reshape(shape) if parts == 1 else _split(rows, shape))
+    return tuple(arrays)
+
+
+def _split(rows: Array, shape: tuple[int, ...]) -> Array:
+    """Interleaved components as a last axis, still a view."""
+    item = rows.itemsize
+    strides = (rows.strides[0], shape[2] * item, item)
+    return np.lib.stride_tricks.as_strided(rows, shape, strides)
+
+
+def _converted(picture: av.VideoFrame, clip: Clip) -> av.VideoFrame:
+    """The picture in the clip's layout and size; itself where it has both."""
+    fits = (picture.format.name, picture.width, picture.height) == (clip.layout_name, clip.width, clip.height)
+    if fits and picture.planes[0].line_size > 0:
+        return picture
+    made = picture.reformat(width=clip.width, height=clip.height, format=clip.layout_name)
+    made.pts, made.time_base = picture.pts, picture.time_base
+    return made
+
+
+def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """Everything that decodes, in presentation order; damaged packets are passed over."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError:
+            break
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            continue
+    try:
+        yield from stream.decode(None)
+    except av.FFmpegError:
+        return
+
+
+def _seek(container: InputContainer, stream: VideoStream, index: FrameIndex, start: int) -> None:
+    """Moves to a key frame from which `start` decodes.
+
+    Demuxers differ in whether they compare decoding or presentation times, so the earlier of both is
+    asked for; `frames` checks where it landed.
+    """
+    key = index.key_before(start)
+    if key == 0 or index.counted:
+        return
+    depth = stream.codec_context.reorder_depth
+    container.seek(int(min(index.dts[key], index.pts[key])), stream=stream)
+    stream.codec_context.reorder_depth = depth
+
+
+def frames(
+    clip: Clip,
+    index: FrameIndex,
+    start: int = 0,
+    end: int | None = None,
+    *,
+    threads: int = 0,
+    writable: bool = True,
+    report: Callable[[str], None] = _ignore,
+) -> Iterator[Frame]:
+    """Frames [start, end) of a clip, in order, each with its exact number and time.
+
+    Decoding begins at the key frame before `start` in the original file, which is right for open GOPs
+    too. Frames that cannot be decoded are left out and reported; the numbers of the others stay right.
+
+    Args:
+        clip: From `probe`.
+        index: From `index`.
+        start: First frame wanted.
+        end: Frame after the last one wanted; None for all.
+        threads: Decoder threads; 0 for as many as there are processors.
+        writable: Whether planes may be written; without, nothing is ever copied.
+        report: Called with one sentence when frames are missing or were converted.
+
+    Yields:
+        Frames whose planes are views of `owner`, an `av.VideoFrame`.
+
+    Raises:
+        MediaError: The file cannot be opened.
+        ValueError: The range is not within the clip.
+    """
+    last = len(index) if end is None else end
+    if not 0 <= start <= last <= len(index):
+        raise ValueError(f"range: expected 0 <= start <= end <= {len(index)}, got [{start}, {last})")
+    if start == last:
+        return
+    given = 0
+    for frame in _exact(clip, index, start, last, threads, writable):
+        given += 1
+        yield frame
+    if given < last - start:
+        missing = last - start - given
+        report(f"{missing} of {last - start} frames from frame {start} on could not be decoded")
+
+
+def _exact(
+    clip: Clip, index: FrameIndex, start: int, end: int, threads: int, writable: bool
+) -> Iterator[Frame]:
+    """Frames of a range; where a seek landed too late, once more from the beginning of the file."""
+    landed = False
+    for attempt in ("seek", "beginning"):
+        with opened(clip.path) as container:
+            stream = cast("VideoStream", container.streams[clip.stream])
+            only(container, clip.stream)
+            stream.codec_context.thread_count = threads
+            stream.codec_context.thread_type = ThreadType.AUTO
+            if attempt == "seek":
+                _seek(container, stream, index, start)
+            for number, picture in _numbered(_pictures(container, stream), index):
+                if number >= end:
+                    break
+                if number > start and not landed and attempt == "seek" and index.key_before(start) > 0:
+                    break  # the seek went past what was wanted
+                if number < start:
+                    continue
+                landed = True
+                yield _frame(_converted(picture, clip), clip, index, number, writable)
+        if landed or index.key_before(start) == 0 or index.counted:
+            return
+
+
+def _numbered(pictures: Iterator[av.VideoFrame], index: FrameIndex) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Pictures with their number; those the index does not know (outside an edit list) are left out."""
+    previous = -1
+    for count, picture in enumerate(pictures):
+        number = count
+        if not index.counted:
+            if picture.pts is None:
+                continue
+            number = int(np.searchsorted(index.pts, picture.pts))
+            if number >= len(index) or index.pts[number] != picture.pts:
+                continue
+        if previous < number < len(index):
+            previous = number
+            yield number, picture
+
+
+def _frame(picture: av.VideoFrame, clip: Clip, index: FrameIndex, number: int, writable: bool) -> Frame:
+    if writable:
+        picture.make_writable()
+    planes = views(picture, clip.layout)
+    if not writable:
+        for plane in planes:
+            plane.flags.writeable = False
+    return Frame(
+        planes=planes,
+        layout=clip.layout,
+        colour=clip.colour,
+        pts=int(index.pts[number]),
+        index=number,
+        display=clip.display,
+        owner=picture,
+    )
