@@ -1,0 +1,269 @@
+"""Following faces from frame to frame: pass one's loop over a clip.
+
+The whole frame is searched now and then; between, each face's landmarks tell where to look in the next
+frame. What a network does is handed in (`Eyes`), so that this file knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mien.faces import track
+from mien.faces.cuts import Cuts
+from mien.faces.rows import Spill
+from mien.faces.track import Tracklet
+from mien.images import cpu
+from mien.settings import Detect
+from mien.settings import Track as TrackSettings
+from mien.types import Array, Colour, Faces, Float64, Frame, Layout
+
+PRESENCE = 0.5
+"""Least probability of the landmarker that its crop shows a face."""
+THUMB = 384
+"""Longer side of the thumbnails, pixels."""
+_MEMORY = 16 << 20
+"""Most bytes of thumbnails kept for looking back."""
+_MISSES = 3
+"""Searches in a row that may fail to confirm a face before a doubtful one is given up."""
+_SURE = 0.9
+"""Mean presence of a face that is believed although the detector does not see it."""
+_SAME = 0.45
+"""Overlap of two tracks from which they show one face."""
+_RGB = Layout("rgb24", "rgb", 8, ((0, 1, 2),))
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """What following needs from the networks."""
+
+    find: Callable[[Frame], Faces]
+    """Whole-frame detection."""
+    land: Callable[[Frame, Float64], tuple[Float64, Float64]]
+    """(F, 2, 3) regions to (F, N, 3) landmarks and (F,) presence."""
+    roi_points: Callable[[Float64], Float64]
+    """(F, 5, 2) points to (F, 2, 3) regions."""
+    roi_dense: Callable[[Float64], Float64]
+    """(F, N, 3) landmarks to (F, 2, 3) regions."""
+    five: Callable[[Float64], Float64]
+    """(F, N, 3) landmarks to the (F, 5, 2) points."""
+
+
+@dataclass(slots=True, eq=False)
+class _Live:
+    """A face that is being followed."""
+
+    tracklet: Tracklet
+    dense: Float64
+    """(N, 3) landmarks in the latest frame."""
+    speed: Float64 = field(default_factory=lambda: np.zeros(2))
+    """Pixels a frame, damped."""
+    misses: int = 0
+    """Searches in a row that did not see it."""
+
+    def expected(self) -> Float64:
+        """(N, 3) landmarks where they should be in the next frame."""
+        moved = self.dense.copy()
+        moved[:, :2] += self.speed
+        return moved
+
+    def move(self, dense: Float64) -> None:
+        """Take over the landmarks of the next frame; half of a sudden speed is believed."""
+        step = (dense[:, :2] - self.dense[:, :2]).mean(axis=0)
+        self.speed = 0.5 * self.speed + 0.5 * step
+        self.dense = dense
+
+
+class Follower:
+    """Follows every face of a clip; call `step` for each frame in order, then read `tracklets` and `shots`.
+
+    Args:
+        eyes: The networks.
+        spill: Where landmarks are written.
+        detect: Settings of the whole-frame search.
+        settings: Settings of following.
+        rate: Frames per second.
+    """
+
+    def __init__(
+        self, eyes: Eyes, spill: Spill, detect: Detect, settings: TrackSettings, rate: float
+    ) -> None:
+        self.tracklets: list[Tracklet] = []
+        self.searches = 0
+        """Whole-frame detections so far."""
+        self._eyes = eyes
+        self._spill = spill
+        self._interval = max(1, round(detect.interval * rate))
+        self._patience = max(2, round(settings.gap * rate))
+        self._cuts = Cuts(settings.cut, rate)
+        self._live: list[_Live] = []
+        self._past: deque[Frame] = deque(maxlen=self._interval)
+        self._next_search = -1
+        self._lost_at = -(1 << 40)
+        self._wait = 1
+        self._expect = -1
+
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """First frame of every shot so far."""
+        return self._cuts.starts()
+
+    def step(self, frame: Frame) -> None:
+        """Take in the next frame."""
+        thumb = thumbnail(frame)
+        cut = self._cuts.step(frame.index, thumb.planes[0])
+        if cut or frame.index != self._expect:
+            self._live = []
+            self._past.clear()
+            self._next_search = frame.index
+        self._expect = frame.index + 1
+        self._follow(frame)
+        self._part()
+        if frame.index >= self._next_search:
+            self._search(frame)
+            self._part()
+        self._remember(thumb)
+
+    def _follow(self, frame: Frame) -> None:
+        """Find each known face again near its expected place."""
+        if not self._live:
+            return
+        expected = np.stack([live.expected() for live in self._live])
+        dense, presence = self._eyes.land(frame, self._eyes.roi_dense(expected))
+        good = (presence >= PRESENCE) & track.plausible(expected, dense)
+        kept = []
+        for k, live in enumerate(self._live):
+            if good[k]:
+                self._extend(live, dense[k], float(presence[k]))
+                kept.append(live)
+        if len(kept) < len(self._live):
+            self._lost(frame.index)
+        self._live = kept
+
+    def _extend(self, live: _Live, dense: Float64, presence: float) -> None:
+        live.move(dense)
+        live.tracklet.append(self._spill.append(dense[None]), track.extent(dense[None])[0], presence)
+
+    def _lost(self, index: int) -> None:
+        """Search at once, and again after growing waits for as long as a gap may be bridged."""
+        self._lost_at = index
+        self._wait = 1
+        self._next_search = index
+
+    def _part(self) -> None:
+        """End one of any two tracks that show the same face: the one that has jumped there."""
+        while len(self._live) > 1:
+            boxes = np.stack([live.tracklet.last(1)[0] for live in self._live])
+            shared = np.triu(np.maximum(track.overlap(boxes, boxes), track.cover(boxes, boxes) - 0.4), 1)
+            a, b = (int(k) for k in np.unravel_index(int(shared.argmax()), shared.shape))
+            if shared[a, b] < _SAME:
+                return
+            pair = sorted(
+                (a, b),
+                key=lambda k: (track.surprise(self._live[k].tracklet.last(14)), -len(self._live[k].tracklet)),
+            )
+            stays, goes = (self._live[k].tracklet for k in pair)
+            _trim(goes, stays)
+            if len(goes) <= 1:
+                self.tracklets.remove(goes)
+            self._live.pop(pair[1])
+            self._lost(stays.end - 1)
+            self._next_search = stays.end  # the hidden one is looked for from the next frame on
+
+    def _search(self, frame: Frame) -> None:
+        """Whole-frame detection: confirm known faces, start new ones, give up doubtful ones."""
+        self.searches += 1
+        found = self._eyes.find(frame)
+        known = np.array([live.tracklet.last(1)[0] for live in self._live]).reshape(-1, 4)
+        pairs = track.associate(known, found.box)
+        seen = {k for k, _ in pairs}
+        for k, live in enumerate(self._live):
+            live.misses = 0 if k in seen else live.misses + 1
+            live.tracklet.hits += k in seen
+        before = len(self._live)
+        self._live = [x for x in self._live if x.misses < _MISSES or _sure(x.tracklet)]
+        new = np.setdiff1d(np.arange(len(found)), [j for _, j in pairs])
+        self._begin(frame, found[new])
+        self._plan(frame.index, calm=len(self._live) >= before and not len(new))
+
+    def _plan(self, index: int, calm: bool) -> None:
+        """When to search next."""
+        self._next_search = index + self._interval
+        if index - self._lost_at < self._patience and not (calm and self._wait > 8):
+            self._next_search = index + min(self._wait, self._interval)
+            self._wait *= 2
+
+    def _begin(self, frame: Frame, found: Faces) -> None:
+        """Start tracklets for detections nobody follows, as far back as they can be seen."""
+        if not len(found):
+            return
+        dense, presence = self._eyes.land(frame, self._eyes.roi_points(found.points))
+        for k in np.argsort(-presence, kind="stable"):
+            box = track.extent(dense[k : k + 1])
+            if presence[k] < PRESENCE or not track.associate(box, found.box[k : k + 1]):
+                continue
+            others = np.array([live.tracklet.last(1)[0] for live in self._live]).reshape(-1, 4)
+            if len(others) and track.overlap(box, others).max() >= _SAME:
+                continue
+            tracklet = Tracklet(len(self.tracklets), frame.index)
+            tracklet.append(self._spill.append(dense[k : k + 1]), box[0], float(presence[k]))
+            tracklet.hits = 1
+            self.tracklets.append(tracklet)
+            self._live.append(_Live(tracklet, dense[k]))
+            tracklet.prepend(self._look_back(frame.index, dense[k]))
+
+    def _look_back(self, index: int, dense: Float64) -> list[tuple[int, Float64, float]]:
+        """Follow a new face backwards through the kept thumbnails: rows from the newest to the oldest."""
+        rows: list[tuple[int, Float64, float]] = []
+        live = _Live(Tracklet(-1, index), dense)
+        for past in reversed(self._past):
+            expected = live.expected()[None]
+            found, presence = self._eyes.land(past, self._eyes.roi_dense(expected))
+            box = track.extent(found)
+            if presence[0] < PRESENCE or not track.plausible(expected, found)[0]:
+                break
+            if self._taken(box, past.index):
+                break
+            live.move(found[0])
+            rows.append((self._spill.append(found), box[0], float(presence[0])))
+        return rows
+
+    def _taken(self, box: Float64, index: int) -> bool:
+        """Whether another track is at this place in frame `index`."""
+        recent = (t for t in self.tracklets[-64:] if t.start <= index < t.end)
+        boxes = np.array([t.box_at(index) for t in recent]).reshape(-1, 4)
+        return bool(len(boxes)) and float(track.overlap(box, boxes).max()) >= _SAME / 2
+
+    def _remember(self, thumb: Frame) -> None:
+        """Keep a thumbnail for looking back, within the memory allowed."""
+        fits = max(1, _MEMORY // thumb.planes[0].nbytes)
+        while len(self._past) >= fits:
+            self._past.popleft()
+        self._past.append(thumb)
+
+
+def thumbnail(frame: Frame, side: int = THUMB) -> Frame:
+    """A small R'G'B' copy of a frame whose `display` leads to the same display pixels."""
+    width, height = frame.size
+    shrink = min(1.0, side / max(width, height))
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    rgb: Array = cpu.thumbnail(frame, size)
+    display = np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]])
+    return Frame((rgb,), _RGB, Colour("rgb", True), frame.pts, frame.index, display)
+
+
+def _sure(tracklet: Tracklet) -> bool:
+    """Whether the landmarker itself has been certain of a face lately."""
+    return float(tracklet.scores[-30:].mean()) >= _SURE
+
+
+def _trim(goes: Tracklet, stays: Tracklet, most: int = 10) -> None:
+    """Take back the rows of `goes` in which it already shared the face of `stays`."""
+    count = min(most, len(goes), len(stays))
+    a, b = goes.last(count), stays.last(count)
+    shared = np.diag(track.overlap(a, b))
+    apart = np.flatnonzero(shared < 0.25)
+    goes.drop_last(count - 1 - int(apart[-1]) if len(apart) else count)

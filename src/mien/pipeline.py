@@ -1,0 +1,119 @@
+"""The two passes over a clip: `analyse` finds who is where."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien.errors import MediaError
+from mien.faces.compose import Facts, compose
+from mien.faces.follow import Eyes, Follower
+from mien.faces.rows import Spill
+from mien.models import detect, landmark
+from mien.settings import Settings
+from mien.types import Frame, Progress, Tracks
+
+if TYPE_CHECKING:
+    from mien.models.runtime import Runtime
+
+_EVERY = 0.2
+"""Seconds between two reports."""
+
+
+def analyse(
+    frames: Iterator[Frame],
+    runtime: Runtime,
+    settings: Settings,
+    *,
+    total: int,
+    rate: Fraction,
+    spill: Path,
+    clip: str = "",
+) -> Generator[Progress, None, Tracks]:
+    """Pass one: find, follow, link and smooth every face. A caller takes the result with `yield from`.
+
+    Args:
+        frames: In presentation order; each is let go before the next is taken.
+        runtime: Where the networks run.
+        settings: Its `detect` and `track` groups are used.
+        total: Number of frames expected, for the reports.
+        rate: Average frames per second.
+        spill: Folder for intermediate landmarks and for the result, `spill / "clip.tracks"`.
+        clip: Fingerprint of the clip, kept in the tracks.
+
+    Yields:
+        Progress of the stages `analyse` and `smooth`, a few times a second.
+
+    Returns:
+        The tracks; dense landmarks are read from the file in `spill` when asked for.
+
+    Raises:
+        MediaError: There is no frame at all.
+    """
+    spill.mkdir(parents=True, exist_ok=True)
+    rough = spill / "rough.rows"
+    with Spill(rough, landmark.POINTS) as rows:
+        follower = Follower(_eyes(runtime, settings), rows, settings.detect, settings.track, float(rate))
+        clock = _Clock("analyse", total)
+        end, size, count = 0, (0, 0), 0
+        for frame in frames:
+            follower.step(frame)
+            end, size, count = frame.index + 1, frame.size, count + 1
+            del frame
+            yield from clock.at(count)
+        if not count:
+            raise MediaError("frames", "there is no frame to look at", "Check --start and --end.")
+        shots = (0, *follower.shots[1:])
+        facts = Facts(end, size, shots, float(rate), clip)
+        finishing = compose(
+            follower.tracklets, rows, facts, settings.track, landmark.five, spill / "clip.tracks"
+        )
+        tracks = yield from _reported(finishing)
+    rough.unlink()
+    return tracks
+
+
+def _eyes(runtime: Runtime, settings: Settings) -> Eyes:
+    """The networks as plain functions."""
+    return Eyes(
+        find=lambda frame: detect.find(runtime, frame, settings.detect),
+        land=lambda frame, rois: landmark.landmarks(runtime, frame, rois),
+        roi_points=landmark.roi_from_points,
+        roi_dense=landmark.roi_from_dense,
+        five=landmark.five,
+    )
+
+
+def _reported(work: Generator[tuple[int, int], None, Tracks]) -> Generator[Progress, None, Tracks]:
+    """Progress of smoothing from its row counts."""
+    clock: _Clock | None = None
+    while True:
+        try:
+            done, total = next(work)
+        except StopIteration as finished:
+            tracks: Tracks = finished.value
+            return tracks
+        clock = clock or _Clock("smooth", total)
+        yield from clock.at(done)
+
+
+class _Clock:
+    """Turns counts into reports, a few a second."""
+
+    def __init__(self, stage: str, total: int) -> None:
+        self._stage = stage
+        self._total = total
+        self._began = self._told = time.monotonic()
+
+    def at(self, done: int) -> Iterator[Progress]:
+        """A report, if one is due."""
+        now = time.monotonic()
+        if now - self._told < _EVERY and done != self._total:
+            return
+        self._told = now
+        speed = done / max(now - self._began, 1e-9)
+        total = max(done, self._total)
+        yield Progress(self._stage, done, total, speed, (total - done) / max(speed, 1e-9))
