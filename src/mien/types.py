@@ -299,6 +299,8 @@ class Portrait:
     """(H, W, 3) R'G'B' in [0, 1]."""
     dense: Float64
     """(N, 3) dense landmarks in pixels of `rgb`."""
+    mirrored: Float64 | None = None
+    """(N, 3) landmarks found in the mirror image of `rgb`, in its pixels: it shows the hidden side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

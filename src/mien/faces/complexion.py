@@ -1,0 +1,159 @@
+"""What on a face is skin: hair, hats, spectacles and hands differ from it in colour."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mien.faces import anatomy
+from mien.images import cpu
+from mien.types import Array, Float32, Float64
+
+FLOOR = 0.02
+"""Added to intensities before the logarithm, so that black is finite."""
+SPREAD = np.array([0.19, 0.05, 0.05], np.float32)
+"""Least spread of log luminance, log(R/G) and log(G/B) that skin is granted."""
+LUMINANCE_SLACK = 1.6
+"""Light varies over a face more than colour does: its spread counts this many times."""
+INSIDE, OUTSIDE = 2.2, 3.7
+"""Robust standard deviations from the face's skin at which something is certainly skin, certainly not."""
+INNER, RIM = 0.1, 0.08
+"""Distances from the rim, in heights of the face: surely face beyond the first, edge within the second."""
+SOURCE_STRICT = 1.5
+"""How much more of a source is doubted than of a target."""
+SPECTACLES = (0.27, 0.36)
+"""Shares of the eye region that are not skin between which spectacles become certain."""
+
+
+def skin(rgb: Float32, inner: Array, detail: float, strict: float = 1.0) -> Float32:
+    """How likely each pixel shows the skin of this face, 0 to 1.
+
+    Log luminance and two log chromaticities are compared with their medians over the inner face,
+    in units of the median absolute deviation there.
+
+    Args:
+        rgb: (H, W, 3) R'G'B'.
+        inner: (H, W) bool, surely face: cheeks, nose, chin, without eyes, brows and mouth.
+        detail: Blur in pixels against noise.
+        strict: Counts every difference this many times.
+
+    Returns:
+        (H, W) float32.
+    """
+    if np.count_nonzero(inner) < 32:
+        return np.ones(rgb.shape[:2], np.float32)
+    light = np.log(np.maximum(cpu.blur(rgb, detail), 0.0) + np.float32(FLOOR))
+    axes = np.stack(
+        [light.mean(axis=2), light[..., 0] - light[..., 1], light[..., 1] - light[..., 2]], axis=2
+    )
+    known = axes[inner]
+    middle = np.median(known, axis=0)
+    spread = np.maximum(1.4826 * np.median(np.abs(known - middle), axis=0), SPREAD)
+    spread[0] *= LUMINANCE_SLACK
+    distance = strict * np.sqrt((((axes - middle) / spread) ** 2).sum(axis=2))
+    likely: Float32 = np.clip((OUTSIDE - distance) / (OUTSIDE - INSIDE), 0.0, 1.0).astype(np.float32)
+    return likely
+
+
+def features(dense: Float64, size: tuple[int, int], soft: float = 0.02) -> Float32:
+    """(H, W) 1 on eyes, brows and lips, softened by a share of the face's height."""
+    parts = (
+        (anatomy.MOUTH, 1.5),
+        (anatomy.LEFT_EYE, 1.35),
+        (anatomy.RIGHT_EYE, 1.35),
+        (anatomy.LEFT_BROW, 1.3),
+        (anatomy.RIGHT_BROW, 1.3),
+    )
+    outlines = [grown(dense[list(ids), :2], by) for ids, by in parts]
+    return cpu.fill_polygons(size, outlines, anatomy.height(dense) * soft)
+
+
+def grown(outline: Float64, factor: float) -> Float64:
+    """An outline, scaled about its middle."""
+    middle = outline.mean(axis=0)
+    return middle + factor * (outline - middle)
+
+
+def doubtful(rgb: Float32, dense: Float64, rim: Float32) -> Float32:
+    """Where something that is not skin covers a face: hair, a hat, spectacles, background.
+
+    Looked for around the eyes and along the rim only; wrinkles, nostrils, lips and beards differ
+    from skin too, but belong to the face.
+
+    Args:
+        rgb: (H, W, 3) R'G'B'.
+        dense: (N, 3) landmarks in pixels of `rgb`.
+        rim: (H, W) distance to the rim of the face as `anatomy.edge_distance` gives it.
+
+    Returns:
+        (H, W) 0 to 1.
+    """
+    size = (rgb.shape[1], rgb.shape[0])
+    tall = anatomy.height(dense)
+    parts = features(dense, size)
+    likely = skin(rgb, (rim > INNER) & (parts < 0.3), tall * 0.006)
+    return _covered(1.0 - likely, dense, rim, parts, 1.0)
+
+
+def spoilt(rgb: Float32, dense: Float64, rim: Float32) -> tuple[Float32, float]:
+    """Like `doubtful`, for a source: doubts more, since what is wrongly doubted is only smoothed.
+
+    Where much around the eyes is not skin, spectacles are assumed, and all they cover is spoilt:
+    lenses shift, tint and reflect.
+
+    Returns:
+        (H, W) 0 to 1, and how certain spectacles are, 0 to 1.
+    """
+    size = (rgb.shape[1], rgb.shape[0])
+    tall = anatomy.height(dense)
+    parts = features(dense, size)
+    alien = 1.0 - skin(rgb, (rim > INNER) & (parts < 0.3), tall * 0.006, SOURCE_STRICT)
+    lenses = cpu.fill_polygons(size, [grown(dense[list(anatomy.LENSES), :2], 1.14)], tall * 0.01)
+    inside = (lenses > 0.5) & (parts < 0.2) & (rim > 0.6 * RIM)
+    share = float(alien[inside].mean()) if np.any(inside) else 0.0
+    worn = min(1.0, max(0.0, (share - SPECTACLES[0]) / (SPECTACLES[1] - SPECTACLES[0])))
+    found = _covered(alien, dense, rim, parts, SOURCE_STRICT)
+    eyes = [grown(dense[list(ids), :2], 1.25) for ids in (anatomy.LEFT_EYE, anatomy.RIGHT_EYE)]
+    behind = lenses * (1.0 - cpu.fill_polygons(size, eyes, tall * 0.01))
+    return np.maximum(found, np.float32(worn) * behind), worn
+
+
+def _covered(alien: Float32, dense: Float64, rim: Float32, parts: Float32, strict: float) -> Float32:
+    """Keep what is alien around the eyes and along the rim, and a little around it."""
+    tall = anatomy.height(dense)
+    band = cpu.fill_polygons((rim.shape[1], rim.shape[0]), [dense[list(anatomy.EYE_BAND), :2]], tall * 0.01)
+    edge = np.clip(2.0 - 2.0 * rim / (RIM * strict), 0.0, 1.0)
+    spread = cpu.blur(alien * np.maximum(band, edge) * (1.0 - parts), tall * 0.008 * strict)
+    return np.clip(1.6 * strict**2 * spread, 0.0, 1.0) * (1.0 - parts)
+
+
+def lit(rgb: Float32, inner: Array, detail: float) -> Float32:
+    """How usable the light on each pixel is, 0 to 1: deep shadow and glare cannot be relit.
+
+    Compares the blurred luminance with its median over the inner face.
+    """
+    light = cpu.blur(np.ascontiguousarray(rgb.mean(axis=2)), detail) + np.float32(FLOOR)
+    middle = float(np.median(light[inner])) if np.any(inner) else 0.5
+    stops = np.log2(light / middle)
+    return np.clip(2.0 + 1.6 * np.minimum(stops, 0.0), 0.05, 1.0).astype(np.float32)
+
+
+def repaired(rgb: Float32, keep: Float32, reach: float) -> Float32:
+    """Fill what is not to be kept from around it: blurs of growing size, normalised by what is kept.
+
+    Args:
+        rgb: (H, W, 3) R'G'B'.
+        keep: (H, W) 0 to 1.
+        reach: First blur in pixels; doubles until everything is filled.
+    """
+    result = rgb * keep[..., None]
+    filled = keep.copy()
+    for _ in range(5):
+        near = cpu.blur(keep, reach)
+        colour = (
+            cpu.blur(np.ascontiguousarray(rgb * keep[..., None]), reach) / np.maximum(near, 1e-4)[..., None]
+        )
+        add = (1.0 - filled) * np.clip(near * 4.0, 0.0, 1.0)
+        result += add[..., None] * colour
+        filled += add
+        reach *= 2.0
+    return np.asarray(result / np.maximum(filled, 1e-4)[..., None], np.float32)
