@@ -97,6 +97,17 @@ def height(dense: Float64) -> float:
     return float(np.linalg.norm(dense[FOREHEAD] - dense[CHIN]))
 
 
+def frontal(dense: Float64) -> Float64:
+    """(N, 3) the face turned to the viewer, about its middle: same scale, x right, y down."""
+    across = dense[RIGHT_CHEEK] - dense[LEFT_CHEEK]
+    across /= np.linalg.norm(across)
+    down = dense[CHIN] - dense[FOREHEAD]
+    down -= (down @ across) * across
+    down /= np.linalg.norm(down)
+    axes = np.stack([across, down, np.cross(across, down)])
+    return np.asarray((dense - dense.mean(axis=0)) @ axes.T)
+
+
 def rim_distance(dense: Float64, rim: tuple[int, ...]) -> Float64:
     """(N,) three-dimensional distance of every vertex to a rim, as a share of the face's height."""
     line = dense[list(rim)]

@@ -10,6 +10,8 @@ from mien.types import Array, Float32, Float64
 
 FLOOR = 0.02
 """Added to intensities before the logarithm, so that black is finite."""
+AXES = np.array([[1 / 3, 1, 0], [1 / 3, -1, 1], [1 / 3, 0, -1]], np.float32)
+"""Columns: mean log luminance, log(R/G), log(G/B)."""
 SPREAD = np.array([0.19, 0.05, 0.05], np.float32)
 """Least spread of log luminance, log(R/G) and log(G/B) that skin is granted."""
 LUMINANCE_SLACK = 1.6
@@ -49,7 +51,8 @@ def skin(rgb: Float32, inner: Array, detail: float, strict: float = 1.0) -> Floa
     middle = np.median(known, axis=0)
     spread = np.maximum(1.4826 * np.median(np.abs(known - middle), axis=0), SPREAD)
     spread[0] *= LUMINANCE_SLACK
-    distance = strict * np.sqrt((((axes - middle) / spread) ** 2).sum(axis=2))
+    scaled = (axes - middle) * (np.float32(strict) / spread)
+    distance = np.sqrt(np.einsum("hwc,hwc->hw", scaled, scaled))
     likely: Float32 = np.clip((OUTSIDE - distance) / (OUTSIDE - INSIDE), 0.0, 1.0).astype(np.float32)
     return likely
 

@@ -22,39 +22,32 @@ MARGIN = 0.12
 """Room around the landmarks in a crop, as a share of their extent."""
 LARGEST = 1024
 """Longest side of a crop in pixels; larger faces are rendered at this size and enlarged."""
-MAP = 192
+MAP = 160
 """The warp is computed on a grid of about this many points a side, then enlarged: it is piecewise linear."""
 MIRROR_MATCH = 0.1
 """How well a mirror image competes with the true picture: it serves where that shows nothing."""
-SHARPNESS = 0.12
-"""Distance of pose and expression at which another view of the source is clearly preferred."""
-
 CHOICE = 3.0
-"""How sharply each vertex prefers the view that shows it best: exponent of the quality."""
+"""How sharply each vertex prefers the picture that shows it best: exponent of the quality."""
+CLOSENESS = 0.12
+"""Difference of pose and expression (see `anatomy.expression`) at which another view is clearly preferred."""
 NEGLIGIBLE = 0.02
 """Views with a smaller share are left out."""
+ATLAS = 1024
+"""Longest side of a texture in pixels; larger portraits are reduced."""
+ATLAS_DETAIL = 1.15
+"""Size of a texture over that of its portrait: resampling twice must not cost sharpness."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """One portrait, prepared: what does not depend on the target."""
+    """One portrait, unrolled onto the atlas: what does not depend on the target."""
 
     pyramid: tuple[Float32, ...]
-    """R'G'B' pictures, each smaller than the one before by √2."""
-    dense: Float64
-    """(N, 3) landmarks in pixels of the first picture."""
+    """(H, W, 4) R'G'B' and how well each pixel was seen, each level smaller than the last by √2."""
     quality: Float64
-    """(N,) 0 to 1, how well each vertex is seen: faces the viewer, is lit, is not covered."""
-    rim: Float64
-    """(N,) distance to the rim of the face as a share of its height."""
-    hair: Float64
-    """(N,) the same to the hairline."""
-    edge: Float64
-    """(N,) the same, as `anatomy.edge_distance` counts it."""
+    """(N,) 0 to 1, how well each vertex was seen: faced the viewer, was lit, was not covered."""
     traits: Float64
     """Pose and expression of the portrait as `anatomy.expression` gives them."""
-    match: float
-    """Factor on how well this view fits a target, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +56,14 @@ class Texture:
 
     views: tuple[View, ...]
     topology: Topology
+    atlas: Float64
+    """(N, 3) where each vertex lies on the views' largest pictures: the face seen from the front."""
+    rim: Float64
+    """(N,) distance to the rim of the face as a share of its height."""
+    hair: Float64
+    """(N,) the same to the hairline."""
+    edge: Float64
+    """(N,) the same, as `anatomy.edge_distance` counts it."""
 
 
 def frame_matrix(dense: Float64) -> tuple[Float64, tuple[int, int]]:
@@ -87,37 +88,62 @@ def frame_matrix(dense: Float64) -> tuple[Float64, tuple[int, int]]:
 
 def prepare(portraits: Sequence[Portrait], topology: Topology) -> Texture:
     """Build what the swapper needs of an identity, once."""
-    views = []
-    for portrait in portraits:
-        traits = anatomy.expression(portrait.dense)
-        views.append(_view(portrait.rgb, portrait.dense, traits, 1.0, topology))
-        if portrait.mirrored is not None:
-            flipped = np.ascontiguousarray(portrait.rgb[:, ::-1])
-            views.append(_view(flipped, portrait.mirrored, traits, MIRROR_MATCH, topology))
-    return Texture(tuple(views), topology)
+    largest = max(portraits, key=lambda p: anatomy.height(p.dense))
+    atlas, size = _layout(largest.dense)
+    return Texture(
+        views=tuple(_view(portrait, topology, atlas, size) for portrait in portraits),
+        topology=topology,
+        atlas=atlas,
+        rim=anatomy.rim_distance(atlas, anatomy.OVAL),
+        hair=anatomy.rim_distance(atlas, anatomy.HAIRLINE),
+        edge=anatomy.edge_distance(atlas),
+    )
 
 
-def _view(rgb: Float32, dense: Float64, traits: Float64, match: float, topology: Topology) -> View:
+def _layout(dense: Float64) -> tuple[Float64, tuple[int, int]]:
+    """The face turned to the front, in pixels of an atlas, and the atlas's width and height."""
+    front = anatomy.frontal(dense)
+    low, high = front[:, :2].min(axis=0), front[:, :2].max(axis=0)
+    scale = min(ATLAS_DETAIL, ATLAS / float((high - low).max()))
+    front = (front - (*low, 0.0)) * scale + (4.0, 4.0, 0.0)
+    width, height = np.ceil((high - low) * scale).astype(int) + 8
+    return front, (int(width), int(height))
+
+
+def _view(portrait: Portrait, topology: Topology, atlas: Float64, size: tuple[int, int]) -> View:
+    pictures = [(portrait.rgb, portrait.dense, 1.0)]
+    if portrait.mirrored is not None:
+        pictures.append((np.ascontiguousarray(portrait.rgb[:, ::-1]), portrait.mirrored, MIRROR_MATCH))
+    cleaned = [_cleaned(rgb, dense, topology) for rgb, dense, _ in pictures]
+    share = np.stack([m * q**CHOICE for (_, q), (_, _, m) in zip(cleaned, pictures, strict=True)], axis=1)
+    share = (share + 1e-9) / (share + 1e-9).sum(axis=1, keepdims=True)
+    quality = np.max([q for _, q in cleaned], axis=0)
+    index = raster.cover(atlas[:, :2], atlas[:, 2], topology.triangles, size)
+    values = np.concatenate([quality[:, None], share, *(d[:, :2] for _, d, _ in pictures)], axis=1)
+    field = _spread(index, atlas, topology, values)
+    count = len(pictures)
+    whole = np.zeros((size[1], size[0], 4), np.float32)
+    whole[..., 3] = field[..., 0]
+    for k, (rgb, _) in enumerate(cleaned):
+        x, y = (np.ascontiguousarray(field[..., 1 + count + 2 * k + c]) for c in (0, 1))
+        whole[..., :3] += field[..., 1 + k, None] * cpu.remap(rgb, x, y)
+    return View(_pyramid(whole), quality, anatomy.expression(portrait.dense))
+
+
+def _cleaned(rgb: Float32, dense: Float64, topology: Topology) -> tuple[Float32, Float64]:
+    """A portrait without what is not skin, and (N,) how well it shows each vertex, 0 to 1."""
     size = (rgb.shape[1], rgb.shape[0])
     tall = anatomy.height(dense)
     index = raster.cover(dense[:, :2], dense[:, 2], topology.triangles, size)
     edge = _spread(index, dense, topology, anatomy.edge_distance(dense)[:, None])[..., 0]
     alien, spectacles = complexion.spoilt(rgb, dense, edge)
-    light = complexion.lit(rgb, edge > complexion.INNER, tall * 0.04)
     at = np.clip(np.floor(dense[:, :2]).astype(int), 0, np.array(size) - 1)
-    clean = ((1.0 - cpu.blur(alien, tall * 0.02)) * light)[at[:, 1], at[:, 0]]
+    light = complexion.lit(rgb, edge > complexion.INNER, tall * 0.04)[at[:, 1], at[:, 0]]
+    light[list(anatomy.LEFT_BROW + anatomy.RIGHT_BROW + anatomy.LEFT_EYE + anatomy.RIGHT_EYE)] = 1.0
+    clean = (1.0 - cpu.blur(alien, tall * 0.02))[at[:, 1], at[:, 0]] * light
     clean[list(anatomy.LEFT_BROW + anatomy.RIGHT_BROW)] *= 1.0 - spectacles  # rims hide them
     whole = complexion.repaired(rgb, 1.0 - alien, tall * 0.015)
-    return View(
-        pyramid=_pyramid(whole),
-        dense=dense,
-        quality=blend.smoothstep((topology.normals(dense)[:, 2] - 0.1) / 0.5) * clean,
-        rim=anatomy.rim_distance(dense, anatomy.OVAL),
-        hair=anatomy.rim_distance(dense, anatomy.HAIRLINE),
-        edge=anatomy.edge_distance(dense),
-        traits=traits,
-        match=match,
-    )
+    return whole, blend.smoothstep((topology.normals(dense)[:, 2] - 0.1) / 0.5) * clean
 
 
 def _pyramid(picture: Float32) -> tuple[Float32, ...]:
@@ -147,51 +173,39 @@ def swap(texture: Texture, crop: Float32, dense: Float64, swap: Swap, mask: Mask
     step = max(1.0, max(height, width) / MAP)
     grid = (round(width / step), round(height / step))
     small = dense * (grid[0] / width)
-    view = _choose(texture, dense)
-    seen = np.max([v.quality for v, _ in view], axis=0)
-    share = np.stack([fit * v.quality**CHOICE for v, fit in view], axis=1) + 1e-9
-    share /= share.sum(axis=1, keepdims=True)
-    rim = sum(share[:, k] * v.edge for k, (v, _) in enumerate(view))
-    carried = [_alpha(view, share, seen, dense, texture.topology, mask)[:, None], rim[:, None], share]
-    carried += [v.dense[:, :2] for v, _ in view]
+    fits = _fits(texture, dense)
+    alpha = _alpha(texture, fits, dense, mask)
+    values = np.column_stack([alpha, texture.edge, texture.atlas[:, :2]])
     index = raster.cover(small[:, :2], small[:, 2], texture.topology.triangles, grid)
-    field = _spread(index, small, texture.topology, np.concatenate(carried, axis=1))
+    field = _spread(index, small, texture.topology, values)
 
     low = cpu.resize(crop, grid)
     alien = complexion.doubtful(low, small, field[..., 1])
     area = np.clip(field[..., 0], 0.0, 1.0) * (1.0 - alien) * (1.0 - _openings(small, grid, swap))
-    face = _texture([v for v, _ in view], field, dense, (width, height))
+    face = _sample(texture, fits, dense, field[..., 2:], (width, height))
     skin = area * (1.0 - complexion.features(small, grid))
     face = blend.relight(face, low, skin, swap.light)
     face = blend.match_detail(face, crop, cpu.resize(skin, (width, height)), swap.grain)
     return face, cpu.resize(area * np.float32(swap.strength), (width, height))
 
 
-def _choose(texture: Texture, dense: Float64) -> list[tuple[View, float]]:
+def _fits(texture: Texture, dense: Float64) -> list[tuple[View, float]]:
     """The views that suit the target's pose and expression, with shares that sum to about 1."""
     traits = anatomy.expression(dense)
     gaps = np.array([np.abs(v.traits - traits).sum() for v in texture.views])
-    fit = np.array([v.match for v in texture.views]) * np.exp(-(gaps - gaps.min()) / SHARPNESS)
+    fit = np.exp(-(gaps - gaps.min()) / CLOSENESS)
     fit /= fit.sum()
     return [(v, float(f)) for v, f in zip(texture.views, fit, strict=True) if f > NEGLIGIBLE]
 
 
-def _alpha(
-    views: Sequence[tuple[View, float]],
-    share: Float64,
-    seen: Float64,
-    dense: Float64,
-    topology: Topology,
-    mask: Mask,
-) -> Float64:
+def _alpha(texture: Texture, fits: list[tuple[View, float]], dense: Float64, mask: Mask) -> Float64:
     """(N,) how much of the new face each vertex shows: fades at the rim and where nothing was seen."""
-    rim = sum(share[:, k] * v.rim for k, (v, _) in enumerate(views)) + mask.grow
-    hair = sum(share[:, k] * v.hair for k, (v, _) in enumerate(views)) + mask.grow
+    seen = np.max([v.quality for v, _ in fits], axis=0)
     soft = max(0.25 * mask.feather, 0.01)
-    turned = blend.smoothstep((topology.normals(dense)[:, 2] - 0.02) / 0.25)
-    known = blend.smoothstep(seen / 0.1)
-    alpha = blend.smoothstep(rim / soft) * blend.smoothstep(hair / (1.6 * soft)) * turned * known
-    return np.asarray(alpha, np.float64)
+    turned = blend.smoothstep((texture.topology.normals(dense)[:, 2] - 0.02) / 0.25)
+    inside = blend.smoothstep((texture.rim + mask.grow) / soft)
+    below = blend.smoothstep((texture.hair + mask.grow) / (1.6 * soft))
+    return inside * below * turned * blend.smoothstep(seen / 0.1)
 
 
 def _spread(index: Int64, dense: Float64, topology: Topology, values: Float64) -> Float32:
@@ -209,29 +223,38 @@ def _spread(index: Int64, dense: Float64, topology: Topology, values: Float64) -
     return field
 
 
-def _texture(views: Sequence[View], field: Float32, dense: Float64, size: tuple[int, int]) -> Float32:
-    """(H, W, 3) the views' textures, each warped onto the target, mixed by their shares."""
-    count = len(views)
-    face: Float32 | None = None
-    for k, view in enumerate(views):
-        place = field[..., 2 + count + 2 * k :]
-        x, y = (cpu.resize(np.ascontiguousarray(place[..., c]), size) for c in (0, 1))
-        shown = _sample(view, dense, x, y)
-        if count > 1:
-            shown *= cpu.resize(np.ascontiguousarray(field[..., 2 + k]), size)[..., None]
-        face = shown if face is None else face + shown
-    assert face is not None
-    return face
+def _sample(
+    texture: Texture,
+    fits: list[tuple[View, float]],
+    dense: Float64,
+    place: Float32,
+    size: tuple[int, int],
+) -> Float32:
+    """(H, W, 3) the texture, warped onto the target from the level that fits its size.
+
+    Args:
+        texture: The identity.
+        fits: Its views and their shares.
+        dense: (N, 3) the target's landmarks in crop pixels.
+        place: (h, w, 2) where on the atlas each point of a grid over the crop lies.
+        size: Width and height of the crop.
+    """
+    shrink = anatomy.height(texture.atlas) / max(anatomy.height(dense), 1.0)
+    first = texture.views[0].pyramid
+    level = int(np.clip(round(2.0 * np.log2(max(shrink, 1.0))), 0, len(first) - 1))
+    picture = _mixed([(v.pyramid[level], f) for v, f in fits])
+    scale = (picture.shape[1] / first[0].shape[1], picture.shape[0] / first[0].shape[0])
+    x, y = (cpu.resize(place[..., c] * np.float32(scale[c]), size) for c in (0, 1))
+    return cpu.remap(picture, x, y)
 
 
-def _sample(view: View, dense: Float64, x: Float32, y: Float32) -> Float32:
-    """The view's texture at places given in its pixels, from the level that fits the target's size."""
-    shrink = anatomy.height(view.dense) / max(anatomy.height(dense), 1.0)
-    level = int(np.clip(round(2.0 * np.log2(max(shrink, 1.0))), 0, len(view.pyramid) - 1))
-    picture = view.pyramid[level]
-    sx = picture.shape[1] / view.pyramid[0].shape[1]
-    sy = picture.shape[0] / view.pyramid[0].shape[0]
-    return cpu.remap(picture, x * np.float32(sx), y * np.float32(sy))
+def _mixed(pictures: list[tuple[Float32, float]]) -> Float32:
+    """(H, W, 3) mean of (H, W, 4) pictures, weighted by their shares and by how well each was seen."""
+    if len(pictures) == 1:
+        return np.ascontiguousarray(pictures[0][0][..., :3])
+    weights = [np.float32(f) * (p[..., 3:] + np.float32(1e-3)) for p, f in pictures]
+    total = sum(w * p[..., :3] for w, (p, _) in zip(weights, pictures, strict=True))
+    return np.asarray(total / sum(weights), np.float32)
 
 
 def _openings(dense: Float64, size: tuple[int, int], swap: Swap) -> Float32:
