@@ -3,7 +3,7 @@
 clip = probe(Path("in.mp4"))
 frames = index(clip)
 start = frames.frame_at("1:02.5", clip)
-for segment in frames.segments(start, len(frames), seconds=10):
+for segment in frames.segments(start, len(frames)):
     ...
 """
 
@@ -322,6 +322,8 @@ class FrameIndex:
     """(N,) decoding time of each frame's packet, for seeking."""
     end_pts: int
     """Moment at which the last frame ends."""
+    time_base: Fraction
+    """The clip's."""
     counted: bool = False
     """The packets carry no times: `pts` counts frames at the clip's rate, and seeking is not possible."""
     broken: str = ""
@@ -357,7 +359,7 @@ class FrameIndex:
         wanted = (moment + clip.origin) / clip.time_base
         return int(np.searchsorted(self.pts, -(-wanted.numerator // wanted.denominator), side="left"))
 
-    def segments(self, start: int, end: int, seconds: float, clip: Clip) -> tuple[Segment, ...]:
+    def segments(self, start: int, end: int, seconds: float = 10.0) -> tuple[Segment, ...]:
         """Segments that together are [start, end), each about `seconds` long, cut at key frames.
 
         Cuts lie at key frames of the input where there is one near, so that little is decoded twice; a run
@@ -365,7 +367,7 @@ class FrameIndex:
         """
         if not 0 <= start < end <= len(self):
             raise ValueError(f"segments: expected 0 <= start < end <= {len(self)}, got [{start}, {end})")
-        step = max(1, round(Fraction(seconds) / clip.time_base))
+        step = max(1, round(Fraction(seconds) / self.time_base))
         cuts = [start]
         while True:
             begun = int(self.pts[cuts[-1]])
@@ -401,10 +403,11 @@ def index(clip: Clip) -> FrameIndex:
             clip.path, "is interlaced", "Deinterlace it first, for example with FFmpeg's bwdif filter."
         )
     rows: list[tuple[int | None, int | None, bool, int]] = []
-    broken = ""
+    broken, length = "", 0
     with opened(clip.path) as container:
         stream = cast("VideoStream", container.streams[clip.stream])
         only(container, clip.stream)
+        length = stream.duration or 0
         try:
             for packet in container.demux(stream):
                 if packet.size and _shown(clip.codec, packet):
@@ -413,20 +416,36 @@ def index(clip: Clip) -> FrameIndex:
             broken = str(error.strerror or error)
     if not rows:
         raise MediaError(clip.path, "has no video frame", "The file is damaged or incomplete.")
-    return _timed(rows, clip, broken)
+    return _timed(rows, clip, length, broken)
 
 
-def _timed(rows: list[tuple[int | None, int | None, bool, int]], clip: Clip, broken: str) -> FrameIndex:
+def _timed(
+    rows: list[tuple[int | None, int | None, bool, int]], clip: Clip, length: int, broken: str
+) -> FrameIndex:
     """The index of demuxed rows (pts, dts, key, duration)."""
     if any(row[0] is None for row in rows):
         ticks = [round(k / clip.rate / clip.time_base) for k in range(len(rows) + 1)]
         key = np.zeros(len(rows), bool)
         key[0] = True
         pts = np.array(ticks[:-1], np.int64)
-        return FrameIndex(pts, key, pts, ticks[-1], counted=True, broken=broken)
+        return FrameIndex(pts, key, pts, ticks[-1], clip.time_base, counted=True, broken=broken)
     times = np.array([row[0] for row in rows], np.int64)
     unique, order = np.unique(times, return_index=True)
     dts = np.array([times[k] if rows[k][1] is None else rows[k][1] for k in order], np.int64)
     key = np.array([rows[k][2] for k in order], bool)
-    last = rows[int(order[-1])][3] or round(1 / clip.rate / clip.time_base)
-    return FrameIndex(unique, key, dts, int(unique[-1]) + max(1, last), broken=broken)
+    last = _last_duration(unique, rows[int(order[-1])][3], length, clip)
+    return FrameIndex(unique, key, dts, int(unique[-1]) + last, clip.time_base, broken=broken)
+
+
+def _last_duration(pts: Int64, stored: int, length: int, clip: Clip) -> int:
+    """How long the last frame is shown.
+
+    ISO media stores durations in decoding order, so with reordered frames the last one's own is another
+    frame's; the track's length tells better, unless the file was cut short.
+    """
+    usual = max(1, round(1 / clip.rate / clip.time_base))
+    longest = max(usual, int(np.max(np.diff(pts), initial=0)))
+    by_length = int(pts[0]) + length - int(pts[-1])
+    if length and by_length > 0 and (len(pts) == 1 or by_length <= 2 * longest):
+        return by_length
+    return stored or usual
