@@ -47,6 +47,9 @@ LENSES = (
 )
 """Outline of what spectacles cover, from the brows down."""
 
+BRIDGE = (55, 107, 9, 336, 285, 413, 464, 351, 6, 122, 244, 189)
+"""Outline of the root of the nose."""
+
 MOUTH = UPPER_LIP + LOWER_LIP[-2:0:-1]
 LEFT_EYE = LEFT_UPPER_LID + LEFT_LOWER_LID[-2:0:-1]
 RIGHT_EYE = RIGHT_UPPER_LID + RIGHT_LOWER_LID[-2:0:-1]

@@ -22,8 +22,8 @@ INNER, RIM = 0.1, 0.08
 """Distances from the rim, in heights of the face: surely face beyond the first, edge within the second."""
 SOURCE_STRICT = 1.5
 """How much more of a source is doubted than of a target."""
-SPECTACLES = (0.27, 0.36)
-"""Shares of the eye region that are not skin between which spectacles become certain."""
+SPECTACLES = (0.14, 0.2)
+"""Shares of the places that spectacles cover that are not skin, between which spectacles become certain."""
 
 
 def skin(rgb: Float32, inner: Array, detail: float, strict: float = 1.0) -> Float32:
@@ -111,13 +111,27 @@ def spoilt(rgb: Float32, dense: Float64, rim: Float32) -> tuple[Float32, float]:
     parts = features(dense, size)
     alien = 1.0 - skin(rgb, (rim > INNER) & (parts < 0.3), tall * 0.006, SOURCE_STRICT)
     lenses = cpu.fill_polygons(size, [grown(dense[list(anatomy.LENSES), :2], 1.14)], tall * 0.01)
-    inside = (lenses > 0.5) & (parts < 0.2) & (rim > 0.6 * RIM)
-    share = float(alien[inside].mean()) if np.any(inside) else 0.0
-    worn = min(1.0, max(0.0, (share - SPECTACLES[0]) / (SPECTACLES[1] - SPECTACLES[0])))
+    worn = _spectacles(alien, dense, (lenses > 0.5) & (parts < 0.2) & (rim > 1.2 * RIM))
     found = _covered(alien, dense, rim, parts, SOURCE_STRICT)
     eyes = [grown(dense[list(ids), :2], 1.25) for ids in (anatomy.LEFT_EYE, anatomy.RIGHT_EYE)]
     behind = lenses * (1.0 - cpu.fill_polygons(size, eyes, tall * 0.01))
     return np.maximum(found, np.float32(worn) * behind), worn
+
+
+def _spectacles(alien: Float32, dense: Float64, region: Array) -> float:
+    """How certain spectacles are, 0 to 1: much is not skin around either eye and between them.
+
+    Shadow and hair come from one side; wire frames are too thin to be seen.
+    """
+    size = (alien.shape[1], alien.shape[0])
+    middle = dense[list(anatomy.BRIDGE), :2].mean(axis=0)
+    across = dense[anatomy.RIGHT_CHEEK, :2] - dense[anatomy.LEFT_CHEEK, :2]
+    y, x = np.mgrid[: size[1], : size[0]] + 0.5
+    left = (x - middle[0]) * across[0] + (y - middle[1]) * across[1] < 0.0
+    bridge = cpu.fill_polygons(size, [dense[list(anatomy.BRIDGE), :2]], 0.0) > 0.5
+    places = (region & left, region & ~left, bridge)
+    least = min(float(alien[p].mean()) if np.any(p) else 0.0 for p in places)
+    return min(1.0, max(0.0, (least - SPECTACLES[0]) / (SPECTACLES[1] - SPECTACLES[0])))
 
 
 def _covered(alien: Float32, dense: Float64, rim: Float32, parts: Float32, strict: float) -> Float32:
