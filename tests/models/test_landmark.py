@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.models import landmark
+from mien.models import detect, landmark
+from mien.models.runtime import Runtime
 from mien.models.store import Store
+from mien.settings import Detect
 from mien.types import Float64
+from tests.models.recall import load, still
 
 RNG = np.random.default_rng(3)
 ANGLES = st.floats(-math.pi, math.pi)
@@ -114,3 +118,38 @@ def test_no_faces_cost_nothing(store: Store) -> None:
     assert landmark.five(np.zeros((0, 468, 3))).shape == (0, 5, 2)
     with pytest.raises(ValueError, match="cannot reshape"):
         landmark.decode(np.zeros((1, 10)), np.zeros(1), np.zeros((1, 2, 3)))
+
+
+def test_points_and_landmarks_ask_for_the_same_crop(runtime: Runtime, shared: Path) -> None:
+    for picture in ("pd01_astronaut.png", "l13_two_men_handshake.jpg", "l06_roll_left.png"):
+        faces = detect.find(runtime, load(shared / "media" / picture), Detect(min_size=60.0))
+        assert faces.dense is not None
+        one, two = landmark.roi_from_dense(faces.dense), landmark.roi_from_points(faces.points)
+        ratio = np.sqrt(np.linalg.det(one[:, :, :2]) / np.linalg.det(two[:, :, :2]))
+        assert (np.abs(np.log(ratio)) < 0.15).all()
+        middle = np.linalg.inv(two[:, :, :2]) @ (96 - two[:, :, 2:])
+        inside = one[:, :, :2] @ middle + one[:, :, 2:]
+        assert np.abs(inside - 96).max() < 0.1 * 192
+
+
+def test_landmarks_move_with_the_picture(runtime: Runtime, shared: Path) -> None:
+    frame = load(shared / "media" / "pd02_grace_hopper.jpg")
+    shifted = still(np.roll(frame.planes[0], (24, -16), axis=(0, 1)))
+    roi = landmark.roi(np.array([[268.0, 235.0]]), np.array([330.0]), np.array([0.0]))
+    moved = landmark.roi(np.array([[252.0, 259.0]]), np.array([330.0]), np.array([0.0]))
+    one, sure = landmark.landmarks(runtime, frame, roi)
+    two, _ = landmark.landmarks(runtime, shifted, moved)
+    assert sure[0] > 0.99
+    np.testing.assert_allclose(two[0, :, :2] - one[0, :, :2], np.tile([-16.0, 24.0], (468, 1)), atol=0.05)
+    five = landmark.five(one)[0]
+    # Eyes, nose and mouth of this portrait, read off the picture by eye.
+    np.testing.assert_allclose(five, [[230, 193], [305, 193], [267, 240], [237, 283], [302, 283]], atol=12)
+
+
+def test_crops_without_a_face_are_told_apart(runtime: Runtime, shared: Path) -> None:
+    frame = load(shared / "media" / "pd01_astronaut.png")
+    places = np.array([[225.0, 120.0], [400.0, 420.0], [60.0, 300.0]])  # face, helmet, flag
+    rois = landmark.roi(places, np.full(3, 190.0), np.zeros(3))
+    _, sure = landmark.landmarks(runtime, frame, rois)
+    assert sure[0] > 0.99
+    assert sure[1:].max() < 0.1
