@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mien.errors import ModelError
+from mien.models.card import CARDS
+from mien.models.runtime import Runtime
+from mien.models.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +20,22 @@ def shared() -> Path:
     if not (folder / "media").is_dir():
         pytest.skip(f"no real media: {folder.name}/media is not beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def store() -> Store:
+    """The user's own store, with every card's files in it."""
+    store = Store()
+    try:
+        for card in CARDS:
+            store.locate(card)
+    except ModelError as error:
+        pytest.skip(f"the default models cannot be fetched here: {error}")
+    return store
+
+
+@pytest.fixture(scope="session")
+def runtime(store: Store) -> Iterator[Runtime]:
+    """A runtime on two threads, so that results do not depend on the machine."""
+    with Runtime(2, store) as runtime:
+        yield runtime

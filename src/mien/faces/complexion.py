@@ -73,7 +73,7 @@ def features(dense: Float64, size: tuple[int, int], soft: float = 0.02) -> Float
 def grown(outline: Float64, factor: float) -> Float64:
     """An outline, scaled about its middle."""
     middle = outline.mean(axis=0)
-    return middle + factor * (outline - middle)
+    return np.asarray(middle + factor * (outline - middle), np.float64)
 
 
 def doubtful(rgb: Float32, dense: Float64, rim: Float32) -> Float32:
@@ -140,7 +140,7 @@ def _covered(alien: Float32, dense: Float64, rim: Float32, parts: Float32, stric
     band = cpu.fill_polygons((rim.shape[1], rim.shape[0]), [dense[list(anatomy.EYE_BAND), :2]], tall * 0.01)
     edge = np.clip(2.0 - 2.0 * rim / (RIM * strict), 0.0, 1.0)
     spread = cpu.blur(alien * np.maximum(band, edge) * (1.0 - parts), tall * 0.008 * strict)
-    return np.clip(1.6 * strict**2 * spread, 0.0, 1.0) * (1.0 - parts)
+    return np.asarray(np.clip(1.6 * strict**2 * spread, 0.0, 1.0) * (1.0 - parts), np.float32)
 
 
 def lit(rgb: Float32, inner: Array, detail: float) -> Float32:
@@ -151,7 +151,7 @@ def lit(rgb: Float32, inner: Array, detail: float) -> Float32:
     light = cpu.blur(np.ascontiguousarray(rgb.mean(axis=2)), detail) + np.float32(FLOOR)
     middle = float(np.median(light[inner])) if np.any(inner) else 0.5
     stops = np.log2(light / middle)
-    return np.clip(2.0 + 1.6 * np.minimum(stops, 0.0), 0.05, 1.0).astype(np.float32)
+    return np.asarray(np.clip(2.0 + 1.6 * np.minimum(stops, 0.0), 0.05, 1.0), np.float32)
 
 
 def repaired(rgb: Float32, keep: Float32, reach: float) -> Float32:
