@@ -13,7 +13,7 @@ from mien.models.runtime import Runtime
 from mien.models.store import Store
 from mien.settings import Mask, Swap
 from mien.types import Float32, Float64, Portrait
-from tests.faces.portraits import astronaut, hopper, landmarks
+from tests.faces.portraits import landmarks, picture
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def topology(store: Store) -> Topology:
 @pytest.fixture(scope="module")
 def target(runtime: Runtime) -> tuple[Float32, Float64]:
     """The astronaut, cut out as the pipeline does, twice as large as in the picture."""
-    picture = astronaut()
-    large = cpu.resize(picture, (picture.shape[1] * 2, picture.shape[0] * 2))
+    small = picture("astronaut")
+    large = cpu.resize(small, (small.shape[1] * 2, small.shape[0] * 2))
     dense = landmarks(runtime, large)
     matrix, size = mesh.frame_matrix(dense)
     crop = cpu.warp(large, matrix, size)
@@ -36,9 +36,9 @@ def target(runtime: Runtime) -> tuple[Float32, Float64]:
 
 @pytest.fixture(scope="module")
 def texture(runtime: Runtime, topology: Topology) -> mesh.Texture:
-    picture = hopper()
-    flipped = np.ascontiguousarray(picture[:, ::-1])
-    portrait = Portrait(picture, landmarks(runtime, picture), landmarks(runtime, flipped))
+    rgb = picture("hopper")
+    flipped = np.ascontiguousarray(rgb[:, ::-1])
+    portrait = Portrait(rgb, landmarks(runtime, rgb), landmarks(runtime, flipped))
     return mesh.prepare([portrait], topology)
 
 
@@ -119,7 +119,7 @@ def test_a_small_move_of_the_face_moves_the_picture_as_much(
     crop, dense = target
     plain = Swap(light=0.0, grain=0.0)
     face, _ = mesh.swap(texture, crop, dense, plain, Mask())
-    moved = dense + (6.0, 4.0, 0.0)
+    moved = dense + np.array([6.0, 4.0, 0.0])
     shifted, mask = mesh.swap(texture, np.roll(crop, (4, 6), (0, 1)), moved, plain, Mask())
     inner = mask > 0.9
     gap = np.abs(shifted - np.roll(face, (4, 6), (0, 1))).mean(axis=2)[inner]
@@ -145,7 +145,7 @@ def test_the_mask_grows_and_shrinks(
 
 def test_frame_matrix_is_upright_on_whole_pixels(target: tuple[Float32, Float64]) -> None:
     _, dense = target
-    matrix, (width, height) = mesh.frame_matrix(dense + (0.3, 0.7, 0.0))
+    matrix, (width, height) = mesh.frame_matrix(dense + np.array([0.3, 0.7, 0.0]))
     np.testing.assert_array_equal(matrix[:, :2], np.eye(2))
     np.testing.assert_array_equal(matrix[:, 2], np.round(matrix[:, 2]))
     assert width == height
