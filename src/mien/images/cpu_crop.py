@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from mien.images import colour
-from mien.images.cpu_planes import Group, groups, load
-from mien.images.cpu_warp import finish, sample
+from mien.images.cpu_planes import fetches, groups
+from mien.images.cpu_warp import finish, packed, prefiltered, resampled, resize, unpacked
 from mien.images.geometry import compose, invert, scaling
 from mien.types import Array, Float32, Float64, Frame
 
@@ -34,20 +34,15 @@ def crop(frame: Frame, matrix: Float64, size: tuple[int, int]) -> Float32:
     onto = compose(np.asarray(matrix, np.float64), frame.display)
     parts: list[Array] = []
     for group in groups(frame):
-        parts += _components(group, compose(onto, invert(group.affine)), size)
-    if len(parts) == 1:
-        parts = parts * 3
-    codes = cv2.merge(parts) if len(parts) == 3 else cv2.cvtColor(parts[0], cv2.COLOR_RGBA2RGB)
+        level = prefiltered(
+            fetches(group), group.extent, compose(onto, invert(group.affine)), size, "replicate"
+        )
+        got = level.part((0, 0, *size))
+        parts += [got] if got.ndim == 2 else unpacked(got, len(group.components))
+    # Gray has no chroma, and its decoder no weight for it.
+    codes = packed(parts if len(parts) == 3 else parts * 3, 3)
     decode = colour.decoder(frame.layout, frame.colour).astype(np.float32)
     return np.asarray(cv2.transform(codes, decode))
-
-
-def _components(group: Group, onto: Float64, size: tuple[int, int]) -> list[Array]:
-    """The group's components in crop space, each (h, w)."""
-    got = sample(lambda box: load(group, box), group.extent, onto, size, "replicate")
-    if got.ndim == 2:
-        return [got]
-    return [cv2.extractChannel(got, k) for k in range(len(group.components))]
 
 
 def thumbnail(frame: Frame, size: tuple[int, int]) -> Array:
@@ -92,16 +87,15 @@ def _upright_by_quarter_turns(frame: Frame) -> bool:
 
 
 def _shrunk(plane: Array, size: tuple[int, int]) -> Array:
-    """A plane at (width, height): halved while that is not too small, then by area, or enlarged."""
+    """A plane at (width, height): halved while not too small, then low-passed and interpolated."""
     h, w = plane.shape[:2]
     # Halving an even plane is vector code that runs at memory speed; any other shrink is 10 times slower.
     while w % 2 == 0 and h % 2 == 0 and w >= 2 * size[0] and h >= 2 * size[1]:
         w, h = w // 2, h // 2
-        plane = cv2.resize(plane, (w, h), interpolation=cv2.INTER_AREA)
-    if (w, h) == size:
-        return plane
-    shrinks = w >= size[0] and h >= size[1]
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
+        plane = np.asarray(cv2.resize(plane, (w, h), interpolation=cv2.INTER_AREA))
+    if w >= 2 * size[0] or h >= 2 * size[1]:
+        return resize(plane, size)
+    return resampled(plane, size)
 
 
 def _to_bytes(plane: Array, depth: int) -> Array:

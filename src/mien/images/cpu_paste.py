@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import ceil, floor
+
 import cv2
 import numpy as np
 
 from mien.images import colour
-from mien.images.cpu_planes import Group, fours, groups
-from mien.images.cpu_warp import Box, sample
-from mien.images.geometry import apply, box_of, compose, corners, invert, scaling
+from mien.images.cpu_planes import Group, groups
+from mien.images.cpu_warp import BAND, Box, Fetch, Level, prefiltered, unpacked
+from mien.images.geometry import apply, compose, corners, invert, scaling
 from mien.types import Array, Float32, Float64, Frame
 
 
@@ -36,56 +41,102 @@ def paste(frame: Frame, rgb: Float32, mask: Float32, matrix: Float64) -> None:
         raise TypeError(f"paste: expected float32, got rgb {rgb.dtype} and mask {mask.dtype}")
     # From crop to coded pixels; checked before anything is written.
     back = invert(compose(np.asarray(matrix, np.float64), frame.display))
-    left, top, w, h = cv2.boundingRect((mask > 0).view(np.uint8))
-    if w == 0 or h == 0:
+    inner = _needed(mask)
+    if inner is None:
         return
-    inner = slice(top, top + h), slice(left, left + w)
+    left, top, right, bottom = inner
     back = compose(back, scaling(1.0, 1.0, (left, top)))
-    share = np.ascontiguousarray(mask[inner])
-    encode = colour.encoder(frame.layout, frame.colour).astype(np.float32)
+    crop = Premultiplied(
+        rgb[top:bottom, left:right],
+        mask[top:bottom, left:right],
+        colour.encoder(frame.layout, frame.colour).astype(np.float32),
+    )
     low_high = colour.legal(frame.layout, frame.colour)
     for group in groups(frame):
-        tinted: list[Array] = [
-            cv2.multiply(cv2.transform(rgb[inner], encode[c : c + 1]), share) for c in group.components
-        ]
-        _blend(group, tinted, share, compose(group.affine, back), low_high)
+        _blend(group, crop, compose(group.affine, back), low_high)
 
 
-def _blend(group: Group, tinted: list[Array], share: Array, back: Float64, low_high: tuple[int, int]) -> None:
+def _needed(mask: Float32) -> Box | None:
+    """The part of a crop with a mask over 0, on a grid of 8: a prefilter's phase must not follow it."""
+    left, top, w, h = cv2.boundingRect((mask > 0).view(np.uint8))
+    if w == 0 or h == 0:
+        return None
+    right, bottom = min(-(-(left + w) // 8) * 8, mask.shape[1]), min(-(-(top + h) // 8) * 8, mask.shape[0])
+    return left // 8 * 8, top // 8 * 8, right, bottom
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Premultiplied:
+    """A crop's components times its mask, computed box by box as they are asked for."""
+
+    rgb: Array
+    """Float32 (h, w, 3)."""
+    mask: Array
+    """Float32 (h, w)."""
+    encode: Array
+    """Float32 (3, 4) R'G'B' to code values."""
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Width and height."""
+        h, w = self.mask.shape
+        return int(w), int(h)
+
+    def component(self, number: int, box: Box) -> Array:
+        """Code values of one component times the mask."""
+        left, top, right, bottom = box
+        codes = cv2.transform(self.rgb[top:bottom, left:right], self.encode[number : number + 1])
+        return np.asarray(cv2.multiply(codes, self.cover(box), dst=codes))
+
+    def cover(self, box: Box) -> Array:
+        """The mask."""
+        left, top, right, bottom = box
+        return self.mask[top:bottom, left:right]
+
+    def level(self, components: tuple[int, ...], back: Float64, extent: tuple[int, int]) -> Level:
+        """Components, then the mask, ready to be looked up from a plane's grid; zero outside the crop."""
+        sources: list[Fetch] = [partial(self.component, number) for number in components]
+        return prefiltered([*sources, self.cover], self.extent, back, extent, "zero")
+
+
+def _blend(group: Group, crop: Premultiplied, back: Float64, low_high: tuple[int, int]) -> None:
     """Blend components into their planes; `back` maps crop pixels to the planes' grid."""
-    box = _reached(back, (share.shape[1], share.shape[0]), group.extent)
-    left, top, right, bottom = box
-    if left >= right or top >= bottom:
-        return
-    *colours, cover = _onto([*tinted, share], back, box)
-    touched = (cover > 0).view(np.uint8)
-    for view, ours in zip(group.views, colours, strict=True):
-        _write(view[top:bottom, left:right], ours, cover, touched, low_high)
+    level = crop.level(group.components, back, group.extent)
+    for box in _bands(_footprint(back, crop.extent), group.extent):
+        left, top, right, bottom = box
+        *colours, cover = unpacked(level.part(box), len(group.components) + 1)
+        touched = (cover > 0).view(np.uint8)
+        for view, ours in zip(group.views, colours, strict=True):
+            _write(view[top:bottom, left:right], ours, cover, touched, low_high)
 
 
-def _reached(back: Float64, size: tuple[int, int], extent: tuple[int, int]) -> Box:
-    """The part of a plane that a crop of `size` can touch: its footprint, interpolation's reach included."""
+def _footprint(back: Float64, size: tuple[int, int]) -> Float64:
+    """Corners (4, 2) of what a crop of `size` can touch in a plane, interpolation's reach included."""
     w, h = size
-    # A crop sample reaches one crop pixel beyond its own, or, where the crop shrinks, two plane samples.
-    seen = box_of(apply(back, corners((-1.0, -1.0, w + 1.0, h + 1.0)))) + np.array([-2.0, -2.0, 2.0, 2.0])
-    low = np.clip(np.floor(seen[:2]), 0, extent).astype(int)
-    high = np.clip(np.ceil(seen[2:]), 0, extent).astype(int)
-    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+    # A crop sample reaches one crop pixel beyond its own, or two plane samples where the crop shrinks.
+    reach = 1.0 + 2.0 / min(1.0, float(np.hypot(back[0, :2], back[1, :2]).min()))
+    return apply(back, corners((-reach, -reach, w + reach, h + reach)))
 
 
-def _onto(parts: list[Array], back: Float64, box: Box) -> list[Array]:
-    """Crop-space planes on the grid of a plane's box, zero outside the crop."""
-    onto = compose(scaling(1.0, 1.0, (-box[0], -box[1])), back)
-    size = box[2] - box[0], box[3] - box[1]
-    extent = parts[0].shape[1], parts[0].shape[0]
+def _bands(quad: Float64, extent: tuple[int, int]) -> Iterator[Box]:
+    """Boxes that cover a convex quadrangle of a plane, row band by row band.
 
-    def one(image: Array) -> Array:
-        return sample(lambda b: image[b[1] : b[3], b[0] : b[2]], extent, onto, size, "zero")
-
-    if len(parts) == 2:
-        return [one(p) for p in parts]
-    four = one(fours(parts))
-    return [cv2.extractChannel(four, k) for k in range(len(parts))]
+    Bands fit a tilted face better than one box, and what one step writes the next still finds in the cache.
+    """
+    points: list[tuple[float, float]] = [(float(x), float(y)) for x, y in quad]
+    sides = list(zip(points, points[1:] + points[:1], strict=True))
+    ys = [y for _, y in points]
+    low, high = max(0, floor(min(ys))), min(extent[1], ceil(max(ys)))
+    rows = max(8, BAND // max(1, ceil(float(np.ptp(quad[:, 0])))))
+    for top in range(low, high, rows):
+        bottom = min(top + rows, high)
+        # A convex shape is widest, within a band, at a corner inside it or where a side crosses its edges.
+        xs = [x for x, y in points if top <= y <= bottom]
+        for (x0, y0), (x1, y1) in sides:
+            xs += [x0 + (e - y0) / (y1 - y0) * (x1 - x0) for e in (top, bottom) if (y0 - e) * (y1 - e) < 0]
+        left, right = max(0, floor(min(xs))), min(extent[0], ceil(max(xs)))
+        if left < right:
+            yield left, top, right, bottom
 
 
 def _write(view: Array, ours: Array, cover: Array, touched: Array, low_high: tuple[int, int]) -> None:

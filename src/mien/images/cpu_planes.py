@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from mien.images.cpu_warp import Box
+from mien.images.cpu_warp import Fetch
 from mien.images.geometry import plane_affine
 from mien.types import Array, Float64, Frame
 
@@ -50,13 +49,10 @@ def groups(frame: Frame) -> tuple[Group, ...]:
     return tuple(found)
 
 
-def load(group: Group, box: Box) -> Array:
-    """A box of a group as float32 code values: (h, w) for one component, else (h, w, 4) with filler."""
-    left, top, right, bottom = box
-    parts: list[Array] = [v[top:bottom, left:right].astype(np.float32, order="C") for v in group.views]
-    return parts[0] if len(parts) == 1 else fours(parts)
+def fetches(group: Group) -> list[Fetch]:
+    """For each component of a group, what gives a box of it as float32 code values (h, w)."""
 
+    def fetch(view: Array) -> Fetch:
+        return lambda box: view[box[1] : box[3], box[0] : box[2]].astype(np.float32, order="C")
 
-def fours(parts: list[Array]) -> Array:
-    """Two to four planes as (h, w, 4), the last repeated: OpenCV warps four channels faster than three."""
-    return np.asarray(cv2.merge(parts + [parts[-1]] * (4 - len(parts))))
+    return [fetch(view) for view in group.views]

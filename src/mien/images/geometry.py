@@ -8,6 +8,7 @@ The one place that knows OpenCV's other convention is `images.cpu_warp`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
@@ -153,7 +154,15 @@ def scaling(x: float, y: float, shift: tuple[float, float] = (0.0, 0.0)) -> Floa
 
 def compose(a: Float64, b: Float64) -> Float64:
     """The affine that applies `b`, then `a`."""
-    return np.column_stack([a[:, :2] @ b[:, :2], a[:, :2] @ b[:, 2] + a[:, 2]])
+    (a0, a1, a2), (a3, a4, a5) = a.tolist()
+    (b0, b1, b2), (b3, b4, b5) = b.tolist()
+    # Plain numbers: several of these belong to every crop, and small arrays cost ten times as much.
+    return np.array(
+        [
+            [a0 * b0 + a1 * b3, a0 * b1 + a1 * b4, a0 * b2 + a1 * b5 + a2],
+            [a3 * b0 + a4 * b3, a3 * b1 + a4 * b4, a3 * b2 + a4 * b5 + a5],
+        ]
+    )
 
 
 def invert(a: Float64) -> Float64:
@@ -162,12 +171,13 @@ def invert(a: Float64) -> Float64:
     Raises:
         ValueError: `a` collapses the plane, or is not finite.
     """
-    scale = float(np.abs(a[:, :2]).max())
-    det = float(a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0])
-    if not np.isfinite(a).all() or abs(det) <= 1e-12 * scale * scale:
+    (a0, a1, a2), (a3, a4, a5) = a.tolist()
+    det = a0 * a4 - a1 * a3
+    size = max(abs(a0), abs(a1), abs(a3), abs(a4))
+    if not isfinite(det + a2 + a5) or abs(det) <= 1e-12 * size * size:
         raise ValueError(f"affine: expected an invertible transform, got {a.tolist()}")
-    linear = np.array([[a[1, 1], -a[0, 1]], [-a[1, 0], a[0, 0]]]) / det
-    return np.column_stack([linear, -linear @ a[:, 2]])
+    b0, b1, b3, b4 = a4 / det, -a1 / det, -a3 / det, a0 / det
+    return np.array([[b0, b1, -b0 * a2 - b1 * a5], [b3, b4, -b3 * a2 - b4 * a5]])
 
 
 def apply(a: Float64, points: ArrayLike) -> Float64:
