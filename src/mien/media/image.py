@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -195,7 +196,7 @@ def _decode_16(path: Path, image: ImageFile.ImageFile, file: IO[bytes], form: Fo
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         if image.tag_v2.get(338) == (1,):
             raise MediaError(path, "has premultiplied 16-bit alpha, which is not supported", _SAVE_AGAIN)
-        image.load()
+        _load(image)
     else:
         for _ in png.chunks(file):
             pass
@@ -226,10 +227,17 @@ def _samples(path: Path, frame: av.VideoFrame) -> Array:
     return stored.astype(np.uint16)
 
 
+def _load(image: ImageFile.ImageFile) -> None:
+    """Decode; without Pillow's warning about large TIFFs, whose limit is `MAX_PIXELS` here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        image.load()
+
+
 def _decode_8(path: Path, image: ImageFile.ImageFile, info: ImageInfo) -> tuple[Array, ImageInfo]:
     """Samples of everything Pillow reads exactly, and the info that fits them."""
     inverted = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(262) == 0
-    image.load()
+    _load(image)
     picture: Image.Image = image
     if info.format == "tiff" and info.orientation > 1:
         picture = image.transpose(_UNTURN[info.orientation])

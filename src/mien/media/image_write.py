@@ -85,13 +85,27 @@ def _fit(frame: Frame, form: Format) -> tuple[Array, tuple[str, ...]]:
         raise ValueError(f"layout: expected a packed gray or RGB one, got {frame.layout.name}")
     pixels, notes = frame.planes[0], []
     if pixels.dtype == np.uint16 and form not in {"png", "tiff"}:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257
+        pixels = _by_strips(pixels, lambda strip: (strip.astype(np.uint32) + 128) // 257)  # 65535 = 255 * 257
         notes.append(f"{form.upper()} holds 8 bits a sample: the picture's 16 are rounded")
     if frame.layout.alpha and form in {"jpeg", "bmp"}:
-        alpha = pixels[..., 3:].astype(np.uint32)
-        pixels = ((pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+        pixels = _by_strips(pixels, _on_white)
         notes.append(f"{form.upper()} has no transparency: the picture is laid on white")
     return pixels, tuple(notes)
+
+
+def _by_strips(pixels: Array, change: Callable[[Array], Array]) -> Array:
+    """8-bit result of a change of samples that would make large arrays in between."""
+    height, width = pixels.shape[:2]
+    out = np.empty((height, width, *change(pixels[:1, :1]).shape[2:]), np.uint8)
+    for top, bottom in strips(height, width):
+        out[top:bottom] = change(pixels[top:bottom])
+    return out
+
+
+def _on_white(pixels: Array) -> Array:
+    """R'G'B' of straight-alpha R'G'B'A over white, rounded."""
+    alpha = pixels[..., 3:].astype(np.uint32)
+    return (pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
 
 
 def _write_png(file: IO[bytes], pixels: Array, info: ImageInfo, quality: int) -> tuple[str, ...]:
@@ -111,7 +125,7 @@ def _write_png(file: IO[bytes], pixels: Array, info: ImageInfo, quality: int) ->
 
 
 def _write_jpeg(file: IO[bytes], pixels: Array, info: ImageInfo, quality: int) -> tuple[str, ...]:
-    options: dict[str, Any] = {"quality": _scaled(quality, 95), "subsampling": 0 if quality >= 85 else 2}
+    options: dict[str, Any] = {"quality": scaled(quality, 95), "subsampling": 0 if quality >= 85 else 2}
     if quality == Encode().quality and info.tables and info.subsampling >= (0 if pixels.ndim == 3 else -1):
         options = {"qtables": [list(t) for t in info.tables], "subsampling": max(info.subsampling, 0)}
     notes = []
@@ -152,7 +166,7 @@ def _write_webp(file: IO[bytes], pixels: Array, info: ImageInfo, quality: int) -
         file,
         "WEBP",
         lossless=lossless,
-        quality=50 if lossless else _scaled(quality, 95),
+        quality=50 if lossless else scaled(quality, 95),
         exact=lossless,  # colours under full transparency too
         icc_profile=info.icc,
         exif=info.exif,
@@ -181,7 +195,7 @@ def _write_avif(file: IO[bytes], pixels: Array, info: ImageInfo, quality: int) -
     _to_pillow(pixels).save(
         file,
         "AVIF",
-        quality=_scaled(quality, 90),
+        quality=scaled(quality, 90),
         subsampling="4:0:0" if pixels.ndim == 2 else "4:4:4",
         icc_profile=info.icc or None,
         exif=b"Exif\0\0" + info.exif if info.exif else None,
@@ -205,7 +219,7 @@ WRITERS: Final[dict[Format, Callable[[IO[bytes], Array, ImageInfo, int], tuple[s
 }
 
 
-def _scaled(quality: int, visually_lossless: int) -> int:
+def scaled(quality: int, visually_lossless: int) -> int:
     """Our quality on an encoder's own scale of 0 to 100, where 85 means `visually_lossless`."""
     return round(float(np.interp(quality, (0, 85, 100), (5, visually_lossless, 100))))
 
