@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mien.faces.compose import Facts, compose
 from mien.faces.cuts import Cuts
@@ -41,7 +42,7 @@ class Person:
         if where is None:
             return None
         x, y, r = where
-        return _mesh(self.number) * r + np.array([x, y, 0.0])
+        return np.asarray(_mesh(self.number) * r + np.array([x, y, 0.0]))
 
 
 @dataclass
@@ -69,7 +70,7 @@ class World:
                 seen.append((person, dense))
         return seen
 
-    def find(self, frame: Frame) -> Faces:
+    def find(self, frame: Frame, depth: int | None) -> Faces:
         self.searched.append(frame.index)
         faces = [d for _, d in self.visible(frame.index)] if frame.index not in self.missed else []
         if not faces:
@@ -236,7 +237,7 @@ def test_flicker_of_a_false_alarm_is_dropped(tmp_path: Path) -> None:
     assert len(World(people, 90).run(tmp_path).tracks) == 1
 
 
-def _thumb(seed: int, shift: int = 0, gain: float = 1.0, offset: float = 0.0) -> np.ndarray:  # type: ignore[type-arg]
+def _thumb(seed: int, shift: int = 0, gain: float = 1.0, offset: float = 0.0) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     low, high = rng.uniform(10, 110, 3), rng.uniform(130, 230, 3)  # every scene has its own colours
     blocks = np.kron(rng.uniform(low, high, (20, 30, 3)), np.ones((12, 16, 1)))
@@ -244,7 +245,7 @@ def _thumb(seed: int, shift: int = 0, gain: float = 1.0, offset: float = 0.0) ->
     return np.clip(view * gain + offset + rng.normal(0, 3, view.shape), 0, 255).astype(np.uint8)
 
 
-def _starts(thumbs: list[np.ndarray]) -> tuple[int, ...]:  # type: ignore[type-arg]
+def _starts(thumbs: list[NDArray[np.uint8]]) -> tuple[int, ...]:
     cuts = Cuts(0.35, RATE)
     for index, thumb in enumerate(thumbs):
         cuts.step(index, thumb)

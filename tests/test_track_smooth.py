@@ -25,8 +25,8 @@ def _run(rows: Float64, strength: float = 0.5, rate: float = 30.0) -> Float64:
 
 def _noisy(n: int, seed: int = 0, sigma: float = 0.4) -> Float64:
     rng = np.random.default_rng(seed)
-    common = rng.normal(0, sigma, (n, 1, 3))
-    return _FACE + np.array([400.0, 300.0, 0.0]) + common + rng.normal(0, sigma, (n, 468, 3))
+    common = rng.normal(0, 0.6 * sigma, (n, 1, 3))
+    return np.asarray(_FACE + np.array([400.0, 300.0, 0.0]) + common + rng.normal(0, sigma, (n, 468, 3)))
 
 
 def _moving(n: int, velocity: tuple[float, float], turn: float, grow: float) -> Float64:

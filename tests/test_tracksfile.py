@@ -19,7 +19,7 @@ from mien.types import Float64, Track, Tracks
 
 def _dense(n: int, size: float, seed: int = 0) -> Float64:
     rng = np.random.default_rng(seed)
-    return rng.uniform(-size / 2, size / 2, (n, 468, 3)) + np.array([1900.0, 1000.0, 0.0])
+    return np.asarray(rng.uniform(-size / 2, size / 2, (n, 468, 3)) + np.array([1900.0, 1000.0, 0.0]))
 
 
 def _track(number: int, start: int, n: int) -> Track:

@@ -56,7 +56,7 @@ def analyse(
     spill.mkdir(parents=True, exist_ok=True)
     rough = spill / "rough.rows"
     with Spill(rough, landmark.POINTS) as rows:
-        follower = Follower(_eyes(runtime, settings), rows, settings.detect, settings.track, float(rate))
+        follower = Follower(eyes(runtime, settings), rows, settings.detect, settings.track, float(rate))
         clock = _Clock("analyse", total)
         end, size, count = 0, (0, 0), 0
         for frame in frames:
@@ -76,10 +76,10 @@ def analyse(
     return tracks
 
 
-def _eyes(runtime: Runtime, settings: Settings) -> Eyes:
+def eyes(runtime: Runtime, settings: Settings) -> Eyes:
     """The networks as plain functions."""
     return Eyes(
-        find=lambda frame: detect.find(runtime, frame, settings.detect),
+        find=lambda frame, depth: detect.find(runtime, frame, settings.detect, depth=depth),
         land=lambda frame, rois: landmark.landmarks(runtime, frame, rois),
         roi_points=landmark.roi_from_points,
         roi_dense=landmark.roi_from_dense,

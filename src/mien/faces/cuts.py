@@ -18,6 +18,10 @@ from mien.types import Array, Float64
 
 _SIZE = (64, 36)
 _BINS = 24
+_WINDOW = np.outer(np.hanning(_SIZE[1] + 2)[1:-1], np.hanning(_SIZE[0] + 2)[1:-1])
+_WINDOW /= _WINDOW.sum()
+_PLAIN = 0.05
+"""Energy of a picture without structure."""
 _FLASH = 0.17
 """Seconds within which the old picture must return for a cut to have been a flash."""
 _CALM = 2.2
@@ -41,12 +45,10 @@ def look(thumb: Array) -> Look:
     luma = 0.299 * red + 0.587 * green + 0.114 * blue  # BT.601 weights; any would do here
     axes = (luma, 128 + (red - luma) * 1.4, 128 + (blue - luma) * 1.1)
     colours = np.stack([_histogram(a) for a in axes])
-    window = np.outer(np.hanning(_SIZE[1] + 2)[1:-1], np.hanning(_SIZE[0] + 2)[1:-1])
-    level = (luma * window).sum() / window.sum()
-    flat = (luma - level) * window
+    flat = (luma - (luma * _WINDOW).sum()) * _WINDOW
     energy = np.sqrt((flat**2).sum())
     # a picture without structure gets none: it correlates with nothing, and its colours decide
-    return Look(colours, np.fft.rfft2(flat / max(energy, 1e-6)) if energy > 4.0 else np.fft.rfft2(flat * 0))
+    return Look(colours, np.fft.rfft2(flat / energy if energy > _PLAIN else np.zeros_like(flat)))
 
 
 def _histogram(values: Float64) -> Float64:
@@ -63,7 +65,7 @@ def difference(a: Look, b: Look) -> float:
     colour = 1.0 - float(np.minimum(a.colours, b.colours).sum()) / 3
     match = np.fft.irfft2(a.spectrum * b.spectrum.conj(), s=(_SIZE[1], _SIZE[0]))
     structure = 1.0 - float(np.clip(match.max(), 0.0, 1.0))
-    return float(np.sqrt(min(1.0, colour / 0.5) * structure))
+    return float(np.sqrt(min(1.0, colour / 0.2) * structure))
 
 
 class Cuts:

@@ -23,10 +23,16 @@ from mien.types import Array, Colour, Faces, Float64, Frame, Layout
 
 PRESENCE = 0.5
 """Least probability of the landmarker that its crop shows a face."""
-THUMB = 384
-"""Longer side of the thumbnails, pixels."""
+THUMB = 480
+"""Longer side of the thumbnails at most, pixels."""
 _MEMORY = 16 << 20
 """Most bytes of thumbnails kept for looking back."""
+_DEEP = 4
+"""Every which search looks for middle-sized faces too."""
+_FULL = 20
+"""Every which search looks for the smallest faces too, where somebody is being followed."""
+_LARGE = 0.12
+"""Height of a face over the longer side of the frame from which every search sees it."""
 _MISSES = 3
 """Searches in a row that may fail to confirm a face before a doubtful one is given up."""
 _SURE = 0.9
@@ -40,8 +46,8 @@ _RGB = Layout("rgb24", "rgb", 8, ((0, 1, 2),))
 class Eyes:
     """What following needs from the networks."""
 
-    find: Callable[[Frame], Faces]
-    """Whole-frame detection."""
+    find: Callable[[Frame, int | None], Faces]
+    """Whole-frame detection; the number is how many levels of the pyramid to look at, None for all."""
     land: Callable[[Frame, Float64], tuple[Float64, Float64]]
     """(F, 2, 3) regions to (F, N, 3) landmarks and (F,) presence."""
     roi_points: Callable[[Float64], Float64]
@@ -100,8 +106,8 @@ class Follower:
         self._patience = max(2, round(settings.gap * rate))
         self._cuts = Cuts(settings.cut, rate)
         self._live: list[_Live] = []
-        self._past: deque[Frame] = deque(maxlen=self._interval)
-        self._next_search = -1
+        self._past: deque[Frame] = deque(maxlen=_DEEP * self._interval)
+        self._next_search = self._next_deep = self._next_full = -1
         self._lost_at = -(1 << 40)
         self._wait = 1
         self._expect = -1
@@ -118,7 +124,7 @@ class Follower:
         if cut or frame.index != self._expect:
             self._live = []
             self._past.clear()
-            self._next_search = frame.index
+            self._next_search = self._next_full = frame.index
         self._expect = frame.index + 1
         self._follow(frame)
         self._part()
@@ -176,18 +182,33 @@ class Follower:
     def _search(self, frame: Frame) -> None:
         """Whole-frame detection: confirm known faces, start new ones, give up doubtful ones."""
         self.searches += 1
-        found = self._eyes.find(frame)
+        depth = self._depth(frame.index)
+        found = self._eyes.find(frame, depth)
         known = np.array([live.tracklet.last(1)[0] for live in self._live]).reshape(-1, 4)
         pairs = track.associate(known, found.box)
         seen = {k for k, _ in pairs}
+        least = _LARGE * max(frame.size) if depth is not None else 0.0
         for k, live in enumerate(self._live):
-            live.misses = 0 if k in seen else live.misses + 1
             live.tracklet.hits += k in seen
+            missed = known[k, 3] - known[k, 1] >= least
+            live.misses = 0 if k in seen else live.misses + missed
         before = len(self._live)
         self._live = [x for x in self._live if x.misses < _MISSES or _sure(x.tracklet)]
         new = np.setdiff1d(np.arange(len(found)), [j for _, j in pairs])
         self._begin(frame, found[new])
         self._plan(frame.index, calm=len(self._live) >= before and not len(new))
+
+    def _depth(self, index: int) -> int | None:
+        """Levels to search: each finer one costs several times as much and is searched more rarely."""
+        lost = index - self._lost_at < self._patience
+        if index >= self._next_full:
+            self._next_full = index + (_FULL if self._live else _DEEP) * self._interval
+            self._next_deep = index + _DEEP * self._interval
+            return None
+        if index >= self._next_deep or lost:
+            self._next_deep = index + _DEEP * self._interval
+            return 2
+        return 1
 
     def _plan(self, index: int, calm: bool) -> None:
         """When to search next."""
@@ -200,7 +221,9 @@ class Follower:
         """Start tracklets for detections nobody follows, as far back as they can be seen."""
         if not len(found):
             return
-        dense, presence = self._eyes.land(frame, self._eyes.roi_points(found.points))
+        dense, presence = found.dense, found.score
+        if dense is None:
+            dense, presence = self._eyes.land(frame, self._eyes.roi_points(found.points))
         for k in np.argsort(-presence, kind="stable"):
             box = track.extent(dense[k : k + 1])
             if presence[k] < PRESENCE or not track.associate(box, found.box[k : k + 1]):
@@ -248,8 +271,10 @@ class Follower:
 def thumbnail(frame: Frame, side: int = THUMB) -> Frame:
     """A small R'G'B' copy of a frame whose `display` leads to the same display pixels."""
     width, height = frame.size
-    shrink = min(1.0, side / max(width, height))
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    shrink = 1
+    while max(width, height) > side * shrink:
+        shrink += 1 if shrink == 1 else 2  # even: whole samples of subsampled chroma average fastest
+    size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
     rgb: Array = cpu.thumbnail(frame, size)
     display = np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]])
     return Frame((rgb,), _RGB, Colour("rgb", True), frame.pts, frame.index, display)

@@ -35,6 +35,12 @@ STABLE = np.array(
 _CHUNK = 256
 _SAMPLES = 8
 """Chunks of a long track that the noise and the mean shape are measured on."""
+_POSE_CAP = 0.003
+"""Most noise of the head's pose that is believed, in radii, beside `_SAMPLING`: above it, it is motion. With
+more, pictures of a shaking camera stabilised by the smoothed pose tremble more than those stabilised by the
+raw one (bench/smoothing.py measures it)."""
+_SAMPLING = 0.1
+"""Noise in pixels that the picture's own pixel grid adds."""
 _NOISE_CAP = 0.012
 """Most noise of a point that is believed, as a share of the head's radius: above it, it is motion."""
 
@@ -149,14 +155,14 @@ def smooth_pose(pose: Pose, weight: Float64, reach: float, half: int) -> Pose:
     """
     size = np.exp(np.median(pose.radius))
 
-    def one(values: Float64, cap: float) -> Float64:
+    cap = _POSE_CAP + _SAMPLING / size
+
+    def one(values: Float64, most: float) -> Float64:
         rows = values.reshape(len(values), 1, -1)
-        sigma = np.minimum(noise(rows), cap) * reach
+        sigma = np.minimum(noise(rows), most) * reach
         return np.asarray(even(rows, sigma, weight, half).reshape(values.shape), np.float64)
 
-    return Pose(
-        one(pose.centre, _NOISE_CAP * size), one(pose.angle, _NOISE_CAP), one(pose.radius, _NOISE_CAP)
-    )
+    return Pose(one(pose.centre, cap * size), one(pose.angle, cap), one(pose.radius, cap))
 
 
 def chunks(length: int) -> list[tuple[int, int]]:
@@ -174,7 +180,7 @@ def _sampled(length: int) -> list[tuple[int, int]]:
 def _shape_noise(read: Read, pose: Pose, length: int) -> Float64:
     """(N,) noise of each point in radii; a talking mouth is not taken for a noisy one."""
     found = np.median([noise(free(read(a, b), pose[a:b])) for a, b in _sampled(length)], axis=0)
-    return np.minimum(found, min(float(np.median(found)), _NOISE_CAP))
+    return np.asarray(np.minimum(found, min(float(np.median(found)), _NOISE_CAP)), np.float64)
 
 
 def whole_pose(read: Read, length: int) -> Pose:
@@ -209,9 +215,9 @@ def smoothed(
             yield read(a, b)
         return
     weight = np.where(observed, 1.0, 0.2)
-    reach = 3.4 * strength
+    reach = 3.4 * strength  # of the shape: with more, quick vowels get smaller
     raw = whole_pose(read, length)
-    pose = smooth_pose(raw, weight, reach, half=_half(rate, 0.4 * strength))
+    pose = smooth_pose(raw, weight, 4.4 * strength, half=_half(rate, 0.4 * strength))
     sigma = (_shape_noise(read, raw, length) * reach).astype(np.float32)
     half = _half(rate, 0.2 * strength)
     for a, b in chunks(length):
