@@ -17,6 +17,7 @@ from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 from mien.errors import MediaError
 from mien.media import image_write, picture, png, tiff
 from mien.media.image import ImageInfo, read_image, write_image
+from mien.trust import label
 from mien.types import Array, Colour, Frame, Layout
 
 RNG = np.random.default_rng(7)
@@ -201,6 +202,33 @@ def test_lossy_formats_keep_what_is_said(suffix: str, tmp_path: Path) -> None:
         assert seen.info["xmp"] == XMP
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
+def test_the_label_is_in_the_file(suffix: str, tmp_path: Path) -> None:
+    edit = label.Edit("1.2", ("face replaced (mesh)",), generative=False)
+    source = ImageInfo("png", xmp=label.xmp(label.Edit("1.1", (), generative=True)))
+    packet = label.xmp(edit, source.xmp)
+    write_image(tmp_path / f"a{suffix}", frame(smooth()), source, xmp=packet)
+    with Image.open(tmp_path / f"a{suffix}") as seen:
+        found = seen.info["xmp"]
+    assert found == packet
+    assert label.digital_source_type(found) == label.SYNTHETIC
+    assert b"edited with mien 1.2: face replaced (mesh)" in found
+
+
+def test_gps_goes_from_jpeg_to_tiff_and_back(tmp_path: Path) -> None:
+    block = Image.Exif()
+    block[0x8825] = {1: "N", 2: (52.0, 30.0, 15.5)}
+    block[0x8769] = {0x9003: "2026:01:02 03:04:05", 0x829A: 0.004}
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", exif=block)
+    for name in ("a.tif", "b.tif", "b.jpg"):
+        opened, info = read_image(tmp_path / {"a.tif": "a.jpg", "b.tif": "a.tif", "b.jpg": "b.tif"}[name])
+        write_image(tmp_path / name, opened, info)
+        with Image.open(tmp_path / name) as seen:
+            assert [float(v) for v in seen.getexif().get_ifd(0x8825)[2]] == [52, 30, 15.5]
+            assert seen.getexif().get_ifd(0x8769)[0x9003] == "2026:01:02 03:04:05"
+            assert float(seen.getexif().get_ifd(0x8769)[0x829A]) == 0.004
+
+
 # -- orientation --------------------------------------------------------------------------------
 
 
@@ -281,25 +309,45 @@ def test_cmyk_becomes_srgb(tmp_path: Path) -> None:
         assert seen.mode == "RGB"
 
 
-def test_cmyk_goes_through_its_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # No CMYK profile comes with any dependency; what reaches the colour engine is compared instead.
-    seen: list[Any] = []
+def cmyk_profile() -> bytes:
+    """An ICC profile (ICC.1:2001-04, lut8Type) of odd inks: "cyan" prints as sRGB red, black as black."""
+    corner = {0: (255, 128, 128), 8: (round(53.2 * 2.55), 128 + 80, 128 + 67)}  # paper; "cyan" alone
+    colours = [corner.get(k, (0, 128, 128)) for k in range(16)]  # index bits: C M Y K, 8 bits of L, a, b
+    unit = struct.pack(">9i", *(65_536 if k % 4 == 0 else 0 for k in range(9)))
+    ramp = bytes(range(256))
+    lut = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + unit + ramp * 4
+    lut += b"".join(bytes(c) for c in colours) + ramp * 3
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63_190, 65_536, 54_061)
+    data, table = b"", struct.pack(">I", 2)
+    for name, body in ((b"A2B0", lut), (b"wtpt", white)):
+        table += name + struct.pack(">II", 128 + 4 + 24 + len(data), len(body))
+        data += body + bytes(-len(body) % 4)
+    size = struct.pack(">I", 128 + len(table) + len(data))
+    head = size + b"test" + bytes((2, 0x40, 0, 0)) + b"prtrCMYKLab " + bytes(12) + b"acsp"
+    head = head.ljust(68, b"\0") + struct.pack(">3i", 63_190, 65_536, 54_061)
+    return head.ljust(128, b"\0") + table + data
 
-    def convert(image: Image.Image, source: Any, target: Any, **options: Any) -> Image.Image:
-        seen.append((image.mode, source.tobytes(), options["outputMode"]))
-        return Image.new("RGB", image.size, (1, 2, 3))
 
-    monkeypatch.setattr(ImageCms, "profileToProfile", convert)
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_cmyk_goes_through_its_profile(suffix: str, tmp_path: Path) -> None:
+    inks = np.zeros((16, 48, 4), np.uint8)
+    inks[:, 16:32, 0], inks[:, 32:, 3] = 255, 255  # paper, "cyan", black
+    picture_ = Image.fromarray(inks, "CMYK")
+    picture_.save(
+        tmp_path / f"a{suffix}", icc_profile=cmyk_profile(), **({"quality": 100} if suffix == ".jpg" else {})
+    )
+    opened, info = read_image(tmp_path / f"a{suffix}")
+    shown = opened.planes[0][8, [8, 24, 40]].astype(int)
+    assert np.abs(shown - [(255, 255, 255), (255, 0, 0), (0, 0, 0)]).max() <= 8
+    assert info.icc == b""
+    assert info.notes == ("its CMYK colours are converted to sRGB through its ICC profile",)
+
+
+def test_cmyk_with_a_profile_of_something_else(tmp_path: Path) -> None:
     Image.new("CMYK", (4, 4)).save(tmp_path / "a.jpg", icc_profile=srgb())
     opened, info = read_image(tmp_path / "a.jpg")
-    assert seen == [("CMYK", srgb(), "RGB")]
-    assert opened.planes[0][0, 0].tolist() == [1, 2, 3]
-    assert info.icc == b""
-    monkeypatch.undo()
-    # An RGB profile cannot describe CMYK: the plain formula, and it is said.
-    assert read_image(tmp_path / "a.jpg")[1].notes == (
-        "its CMYK colours are converted to RGB without a profile",
-    )
+    assert info.notes == ("its CMYK colours are converted to RGB without a profile",)
+    assert opened.planes[0].min() == 255
 
 
 def test_the_thumbnail_of_the_old_face_goes_and_nothing_else(tmp_path: Path) -> None:

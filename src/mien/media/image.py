@@ -164,8 +164,8 @@ def _info(image: ImageFile.ImageFile, file: IO[bytes], form: Format) -> ImageInf
         info = replace(info, packed=facts.get("compression", "raw") != "raw")
     elif form == "avif" and _is_deep_avif(file):
         notes.append("its 10 or 12 bits a sample are read as 8")
-    if form == "tiff" and getattr(image, "n_frames", 1) > 1:
-        notes.append("only the first page is kept")
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append(f"only the first {'page' if form == 'tiff' else 'frame'} is kept")
     return replace(info, notes=tuple(notes))
 
 
@@ -229,6 +229,9 @@ def _samples(path: Path, frame: av.VideoFrame) -> Array:
 
 def _load(image: ImageFile.ImageFile) -> None:
     """Decode; without Pillow's warning about large TIFFs, whose limit is `MAX_PIXELS` here."""
+    if image.width * image.height <= (Image.MAX_IMAGE_PIXELS or MAX_PIXELS):
+        image.load()
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         image.load()
