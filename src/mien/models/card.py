@@ -174,7 +174,7 @@ BLAZEFACE_FULL = Card(
         Tensor("Identity", (2304, 16), "per cell of 48 x 48: centre, size, six points; unit 1/192"),
         Tensor("Identity_1", (2304, 1), "logit of the confidence"),
     ),
-    notes="Faces of about 5 to 100 % of the picture's longer side.",
+    notes="Faces of about 8 to 100 % of the picture's longer side.",
 )
 
 BLAZEFACE_SHORT = Card(

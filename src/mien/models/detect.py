@@ -197,19 +197,20 @@ def find(runtime: Runtime, frame: Frame, settings: Detect, *, depth: int | None 
         frame: The picture.
         settings: Detector, confidence and smallest size.
         depth: How many levels of the pyramid to look at, the whole frame first; None for all. In 1080p
-            with the default sizes: 1 finds faces over 140 pixels, 2 over 60, 3 (all) over 24; each costs
-            about five times as much as the one before.
+            with the default sizes: 1 finds faces over 160 pixels, 2 over 62, 3 (all) over 24, by looking at
+            1, 9 and 54 windows.
 
     Returns:
         Confirmed faces with dense landmarks, the detector's surest first; `box` is the box of the landmarks,
-        `score` the geometric mean of the detector's and the landmarker's confidence.
+        `score` the square root of the detector's confidence, times the landmarker's, which is the better
+        witness.
     """
     network = card(settings.model)
     scales = levels(frame.size, settings.min_size, network.inputs[0].shape[0])[:depth]
     for turns in (0, 1, 3, 2):
         # Lying heads are not worth the finest level, which costs more than all others together.
         seen = scales if turns == 0 else scales[: max(1, len(scales) - 1)]
-        # The score is a geometric mean, so below its square no verdict of the landmarker can help.
+        # Below the square of the wanted score no verdict of the landmarker can help.
         parts = [_look(runtime, frame, network, s, turns, settings.score**2) for s in seen]
         faces = confirm(runtime, frame, suppress(join(parts)), settings.score)
         if len(faces):
@@ -232,7 +233,7 @@ def confirm(runtime: Runtime, frame: Frame, found: Found, score: float) -> Faces
     rough, likely = landmark.landmarks(runtime, frame, landmark.roi_from_box(found.box, found.points))
     rows = np.flatnonzero(likely >= score**2)
     dense, sure = _settle(runtime, frame, rough[rows])
-    both = np.sqrt(found.score[rows] * sure)
+    both = np.sqrt(found.score[rows]) * sure
     order = np.argsort(-found.score[rows], kind="stable")
     order = order[both[order] >= score]
     box = landmark.boxes(dense)
