@@ -8,7 +8,7 @@ DEMO_ARGS ?=
 .PHONY: demo test lint docs clean
 
 demo: $(VENV)/.demo  ## Swap a face in a demo clip, from nothing.
-	$(BIN)/python -m mien.bench.demo $(DEMO_ARGS)
+	$(BIN)/python -m mien.app.demo $(DEMO_ARGS)
 
 test: lint  ## Lint, types, floors, tests.
 	$(BIN)/pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)

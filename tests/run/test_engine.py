@@ -175,3 +175,15 @@ def test_clock_closes_what_it_iterates() -> None:
     assert next(items) == 1
     items.close()  # type: ignore[attr-defined]
     assert closed == [True]
+
+
+def test_clock_counts_a_nested_stage_once() -> None:
+    clock = Clock()
+    with clock.stage("outer"):
+        with clock.stage(""):
+            sum(range(200_000))
+        with clock.stage("inner"):
+            sum(range(200_000))
+    table = clock.table(1)
+    assert set(table) == {"outer", "inner"}
+    assert table["outer"]["ms_per_frame"] < table["inner"]["ms_per_frame"]

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 P = ParamSpec("P")
 
 
 class Clock:
     """Adds up what stages cost. Safe to use from several threads.
 
-    A stage's wall time is measured in the thread that runs it and leaves out waiting in queues, so stages
-    that overlap add up to more than the run took. Processor time is that of the measuring thread: threads
-    that a codec starts by itself are not in it.
+    A stage's time is measured in the thread that runs it, without the stages inside it, and stages of
+    different threads overlap: together they may take longer than the run. Processor time is that of the
+    measuring thread; threads that a codec starts by itself are not in it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wall: dict[str, float] = {}
         self._cpu: dict[str, float] = {}
+        self._open = threading.local()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent in the block to a stage."""
+        """Add the time spent in the block to a stage; a stage without a name is not reported."""
+        outer: tuple[float, float] = getattr(self._open, "inside", (0.0, 0.0))
+        self._open.inside = (0.0, 0.0)
         wall, cpu = time.perf_counter(), time.thread_time()
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - wall, time.thread_time() - cpu)
+            wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
+            inner = self._open.inside
+            self.add(name, wall - inner[0], cpu - inner[1])
+            self._open.inside = (outer[0] + wall, outer[1] + cpu)
 
     def add(self, name: str, wall: float, cpu: float) -> None:
         """Add seconds to a stage."""
@@ -55,6 +62,20 @@ class Clock:
             if close is not None:
                 close()
 
+    def run(self, name: str, work: Generator[T, None, R]) -> Generator[T, None, R]:
+        """The same generator, result included; the time of every step is added to a stage."""
+        try:
+            while True:
+                with self.stage(name):
+                    try:
+                        item = next(work)
+                    except StopIteration as stop:
+                        result: R = stop.value
+                        return result
+                yield item
+        finally:
+            work.close()
+
     def wrap(self, name: str, function: Callable[P, T]) -> Callable[P, T]:
         """The same function; the time of every call is added to a stage."""
 
@@ -67,7 +88,7 @@ class Clock:
     def table(self, frames: int) -> Mapping[str, Mapping[str, float]]:
         """Stage name to milliseconds a frame (wall and processor) and percent of all stages' wall time."""
         with self._lock:
-            total = sum(self._wall.values()) or 1.0
+            total = sum(wall for name, wall in self._wall.items() if name) or 1.0
             per = 1000.0 / max(frames, 1)
             return {
                 name: {
@@ -76,4 +97,5 @@ class Clock:
                     "percent": round(100.0 * wall / total, 1),
                 }
                 for name, wall in self._wall.items()
+                if name
             }

@@ -141,8 +141,14 @@ class Folder:
         Raises:
             JobError: Somebody else works here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+") as file:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            opened = (self.path / "lock").open("a+")
+        except OSError as error:
+            raise JobError(
+                self.path, f"cannot be written ({error.strerror})", "Give another --job folder."
+            ) from error
+        with opened as file:
             if not _lock(file):
                 file.seek(0)
                 owner = file.read().strip() or "unknown"

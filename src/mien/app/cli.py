@@ -1,0 +1,249 @@
+"""The command line. Heavy modules are imported by the commands, not here: `mien --help` must be quick.
+
+Exit codes: 0 done; 1 another failure; 2 a wrong option or setting; 3 a clip or picture cannot be read or
+written; 4 no face; 5 a model or its engine; 6 the job's folder; 7 the result failed its verification;
+130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Generator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from mien import errors
+from mien.settings import Detect, Device, Encode, Job, Mask, Role, Settings, Swap, Track
+
+if TYPE_CHECKING:
+    from mien.types import Event, Started
+
+EXIT_CODES: tuple[tuple[type[errors.MienError], int], ...] = (
+    (errors.VerificationError, 7),
+    (errors.MediaError, 3),
+    (errors.NoFaceError, 4),
+    (errors.ModelError, 5),
+    (errors.RuntimeUnavailable, 5),
+    (errors.JobError, 6),
+    (errors.SettingsError, 2),
+    (errors.Cancelled, 130),
+)
+
+Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+
+
+def swap(
+    source: tuple[Path, ...],
+    target: Path,
+    output: Output,
+    faces: str = "prominent",
+    start: str = "",
+    end: str = "",
+    job: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    json: bool = False,
+    detect: Detect = Detect(),  # noqa: B008 (frozen)
+    track: Track = Track(),  # noqa: B008
+    swap: Swap = Swap(),  # noqa: B008
+    mask: Mask = Mask(),  # noqa: B008
+    encode: Encode = Encode(),  # noqa: B008
+    device: Device = Device(),  # noqa: B008
+) -> int:
+    """Replace a face in a video, picture, animation or folder of pictures.
+
+    Stopped runs continue where they were: repeat the same command.
+
+    Args:
+        source: Pictures or videos that show the new face; several are used together.
+        target: The clip to change: a video, a picture, an animation, a folder or a pattern ("in/*.png").
+        output: The file to write; a folder where the target is a folder or a pattern.
+        faces: Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4") as
+            `mien analyse` lists them.
+        start: First moment: seconds ("12.5"), a clock time ("1:02.5") or a frame ("250f").
+        end: Moment after the last one, written like start.
+        job: Folder for this job's state; without it one in the cache.
+        json: Print one event a line as JSON; the last one is the result.
+        detect: Finding faces.
+        track: Following faces.
+        swap: Replacing the face.
+        mask: Where the new face is shown.
+        encode: Writing the result.
+        device: The machine.
+    """
+    settings = Settings(detect=detect, track=track, swap=swap, mask=mask, encode=encode, device=device)
+    wanted = Job(
+        target=target,
+        output=output,
+        cast=(Role(sources=source, faces=faces),),
+        start=start,
+        end=end,
+        settings=settings,
+    )
+    return _swap(wanted, job, json)
+
+
+def _swap(job: Job, folder: Path | None, json: bool) -> int:
+    from mien.run import verbs
+
+    return follow(verbs.swap(job, folder=folder), json)
+
+
+def analyse(
+    target: Path,
+    output: Output,
+    sheet: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None,
+    start: str = "",
+    end: str = "",
+    json: bool = False,
+    detect: Detect = Detect(),  # noqa: B008
+    track: Track = Track(),  # noqa: B008
+    device: Device = Device(),  # noqa: B008
+) -> int:
+    """Find and follow the faces of a video, and save what was found.
+
+    Args:
+        target: The video.
+        output: The tracks file to write.
+        sheet: A picture to write that shows everybody found, with their track ids.
+        start: First moment: seconds ("12.5"), a clock time ("1:02.5") or a frame ("250f").
+        end: Moment after the last one, written like start.
+        json: Print one event a line as JSON.
+        detect: Finding faces.
+        track: Following faces.
+        device: The machine.
+    """
+    from mien.run import verbs
+
+    settings = Settings(detect=detect, track=track, device=device)
+    return follow(verbs.analyse(target, output, settings, sheet_path=sheet, start=start, end=end), json)
+
+
+def jobs(
+    action: tyro.conf.Positional[Literal["list", "continue", "clean"]] = "list",
+    job: tyro.conf.Positional[str] = "",
+    json: bool = False,
+) -> int:
+    """List, continue or clean the jobs in the cache.
+
+    Args:
+        action: `list` all jobs; `continue` a stopped one; `clean` one, or every job that is not running.
+        job: The id (its first characters are enough) or folder of the job.
+        json: Print JSON.
+    """
+    from mien.app import jobs as jobs_
+
+    if action == "continue":
+        folder = jobs_.folder(job)
+        return _swap(folder.job(), folder.path, json)
+    if action == "clean":
+        return jobs_.clean(job)
+    return jobs_.show(json)
+
+
+def doctor(json: bool = False) -> int:
+    """Show versions, processors, engines, models and free space: what would run here, and how.
+
+    Args:
+        json: Print JSON.
+    """
+    from mien.app import doctor as doctor_
+
+    return doctor_.doctor(json)
+
+
+def models(
+    path: Annotated[bool, tyro.conf.arg(help="Print only the folder where model files lie.")] = False,
+) -> int:
+    """List the models that are used by default, and get those that are absent.
+
+    Args:
+        path: Print only the folder where model files lie.
+    """
+    from mien.app import models as models_
+
+    return models_.show(path)
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "swap": swap,
+    "analyse": analyse,
+    "jobs": jobs,
+    "models": models,
+    "doctor": doctor,
+}
+
+
+def follow(events: Generator[Event], json: bool) -> int:
+    """Show the events of a verb; on Ctrl-C say how to continue."""
+    from mien.app.show import Bars, Lines, Screen
+    from mien.types import Started
+
+    started: list[Started] = []
+    screen: Screen = Lines() if json else Bars()
+    try:
+        with screen:
+            for event in events:
+                if isinstance(event, Started):
+                    started.append(event)
+                screen.show(event)
+    except errors.MienError as error:
+        screen.failed(error)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        events.close()
+        print(_stopped(started[-1] if started else None), file=sys.stderr, flush=True)
+        return 130
+    return 0
+
+
+def _stopped(started: Started | None) -> str:
+    if started is None or not started.job:
+        return "mien: stopped."
+    from mien.run.place import jobs_home
+
+    name = started.job[:12] if started.folder.parent == jobs_home() else str(started.folder)
+    return f"mien: stopped; finished segments are kept. To continue: mien jobs continue {name}"
+
+
+def exit_code(error: errors.MienError) -> int:
+    """The process's exit code for an error."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Treat SIGTERM like Ctrl-C, so that threads and files are closed in order."""
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments in (["--version"], ["-V"]):
+        print(f"mien {version('mien')}")
+        return 0
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code: int = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="mien",
+            description="Change who is on screen: find the people, say who becomes whom, render the result.",
+            args=arguments or ["--help"],
+        )
+        return code
+    except errors.MienError as error:
+        print(f"mien: {error}", file=sys.stderr, flush=True)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        print("mien: stopped.", file=sys.stderr, flush=True)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away
+        sys.stderr.close()
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""`mien doctor`: what would run here, and how."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mien.errors import MienError
+from mien.models.card import CARDS, Card
+from mien.models.runtime import Runtime, available_threads
+from mien.models.store import Store
+from mien.run.place import jobs_home
+
+LIBRARIES = (
+    "mien",
+    "av",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "openvino",
+    "pillow",
+    "pydantic",
+    "scipy",
+)
+
+
+def doctor(as_json: bool) -> int:
+    """Print the report; 0 where everything that is needed works, else 5."""
+    report = examine()
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        for heading, facts in report.items():
+            print(heading)
+            for name, value in facts.items():
+                print(f"  {name:<24} {value}")
+    return 5 if any(value.startswith("fails") for value in report["models"].values()) else 0
+
+
+def examine() -> dict[str, dict[str, str]]:
+    """Heading to name to finding. Fetches nothing."""
+    return {
+        "machine": _machine(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "models": _models(),
+        "folders": _folders(),
+    }
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "processor": _processor(),
+        "threads": f"{available_threads()} of {os.cpu_count()}",
+    }
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _models() -> dict[str, str]:
+    """Every card: loaded for a moment if its files are here."""
+    store = Store(offline=True)
+    with Runtime(store=store) as runtime:
+        return {card.name: _model(card, store, runtime) for card in CARDS}
+
+
+def _model(card: Card, store: Store, runtime: Runtime) -> str:
+    if not all(store.present(file) for file in card.files):
+        size = sum(file.bytes for file in card.files) / 1e6
+        return f"not here yet ({size:.1f} MB; fetched on first use, or now by `mien models`)"
+    try:
+        return f"runs on {runtime.session(card).engine}"
+    except MienError as error:
+        return f"fails: {error}"
+
+
+def _folders() -> dict[str, str]:
+    places = {"models": Store().folder, "jobs": jobs_home(), "current folder": Path.cwd()}
+    return {name: f"{path} ({_free(path)} free)" for name, path in places.items()}
+
+
+def _free(path: Path) -> str:
+    """Free space of the disk that holds a folder, or would."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return f"{shutil.disk_usage(path).free / 1e9:.1f} GB"

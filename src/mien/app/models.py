@@ -1,0 +1,31 @@
+"""`mien models`: the default models and where they lie."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+
+from mien.models.card import CARDS
+from mien.models.store import Store
+
+
+def show(path_only: bool) -> int:
+    """List the models, getting absent ones first."""
+    if path_only:
+        print(Store().folder)
+        return 0
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def on_progress(label: str, done: int, total: int) -> None:
+            if label not in tasks:
+                tasks[label] = progress.add_task(label, total=total)
+            progress.update(tasks[label], completed=done, total=total)
+
+        store = Store(on_progress=on_progress)
+        found = {card: store.locate(card) for card in CARDS}
+    for card, files in found.items():
+        for name, path in files.items():
+            print(f"{card.name}: {card.licence}, {path.stat().st_size:,} bytes, {path.parent / name}")
+    return 0

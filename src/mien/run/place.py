@@ -1,0 +1,68 @@
+"""Where things lie, and whether they can be used: the cache's folders, inputs and outputs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from mien.errors import MediaError
+from mien.models.store import default_home
+from mien.settings import Job
+
+
+def jobs_home() -> Path:
+    """Folder of all jobs that were not given one."""
+    return default_home() / "jobs"
+
+
+def tracks_home() -> Path:
+    """Folder of saved analyses, by id, for every later run on the same clip."""
+    return default_home() / "tracks"
+
+
+def absolute(job: Job) -> Job:
+    """The same job with absolute paths, so that it can be continued from another folder."""
+    cast = tuple(
+        role.model_copy(update={"sources": tuple(_absolute(path) for path in role.sources)})
+        for role in job.cast
+    )
+    places = {"target": _absolute(job.target), "output": _absolute(job.output), "cast": cast}
+    return job.model_copy(update=places)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def check_output(output: Path, inputs: tuple[Path, ...]) -> None:
+    """See that a file can be written before hours of work go into it.
+
+    Raises:
+        MediaError: It is one of the inputs, or its folder is missing or cannot be written.
+    """
+    for path in inputs:
+        if output == path or (output.exists() and path.exists() and output.samefile(path)):
+            raise MediaError(output, "is an input too", "Give the result another name.")
+    check_folder(output.parent)
+    if output.is_dir():
+        raise MediaError(output, "is a folder", "Give the name of a file.")
+    if output.exists() and not os.access(output, os.W_OK):
+        raise MediaError(output, "exists and is read-only", "Give the result another name.")
+
+
+def check_folder(folder: Path) -> None:
+    """See that files can be made in a folder.
+
+    Raises:
+        MediaError: It is missing, no folder, or cannot be written.
+    """
+    if not folder.is_dir():
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        raise MediaError(folder, problem, "Make the folder first, or give another output.")
+    try:
+        handle, name = tempfile.mkstemp(prefix=".mien-", dir=folder)
+    except OSError as error:
+        raise MediaError(folder, f"cannot be written ({error.strerror})", "Give another output.") from error
+    os.close(handle)
+    os.unlink(name)

@@ -1,0 +1,141 @@
+"""Still pictures, one or many: every picture is a job of its own that is done in a moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from mien import stages
+from mien.errors import MediaError, NoFaceError
+from mien.faces import mesh, people
+from mien.media import sequence
+from mien.media.image import read_image
+from mien.media.image_write import write_image
+from mien.models import detect
+from mien.models.runtime import Runtime
+from mien.run import source
+from mien.run.clock import Clock
+from mien.run.place import check_folder, check_output
+from mien.run.report import Meter, fetched
+from mien.run.video import cards
+from mien.settings import Job
+from mien.trust import label
+from mien.types import Event, Faces, Finished, Frame, Started, Track, Tracks, Warned
+
+
+def swap(job: Job) -> Generator[Event, None, None]:
+    """Render a job whose target is a picture, a folder, a pattern or a numbered sequence.
+
+    Of several pictures, those without a face are written unchanged and those that cannot be read are left
+    out, each with a warning.
+
+    Raises:
+        MediaError: The only picture, or every one, cannot be read; one cannot be written.
+        NoFaceError: The only picture shows no face.
+    """
+    began, clock = time.monotonic(), Clock()
+    pictures = sequence.expand(job.target)
+    outputs = sequence.outputs(job.target, pictures, job.output)
+    _check(job, pictures, outputs)
+    yield Started("", job.output.parent, len(pictures))
+    store = yield from fetched(cards(job.settings))
+    done = faces = 0
+    with Runtime(job.settings.device.threads, store) as runtime:
+        textures = []
+        for role in job.cast:
+            work = source.texture(role, runtime, job.settings)
+            textures.append((yield from clock.run("source", work)))
+        meter = Meter("pictures", len(pictures))
+        for number, (picture, output) in enumerate(zip(pictures, outputs, strict=True), 1):
+            try:
+                notes, count = _one(job, textures, runtime, clock, picture, output, alone=len(pictures) == 1)
+            except MediaError as error:
+                if len(pictures) == 1 or error.subject != str(picture):
+                    raise
+                yield Warned(error.subject, f"{error.problem}; it is left out")
+            else:
+                done, faces = done + 1, faces + count
+                yield from (Warned(str(picture), text) for text in notes)
+            yield from meter.at(number)
+        engines = runtime.engines
+    if not done:
+        raise MediaError(job.target, "holds no picture that can be read")
+    seconds = time.monotonic() - began
+    yield Finished(
+        output=job.output,
+        frames=done,
+        faces=faces,
+        people=faces if len(pictures) == 1 else min(faces, 1),
+        seconds=round(seconds, 3),
+        fps=round(done / seconds, 2),
+        stages=clock.table(done),
+        engines=engines,
+    )
+
+
+def _check(job: Job, pictures: list[Path], outputs: list[Path]) -> None:
+    """See before the work that every output can be written; makes the output folder if only it is missing."""
+    sources = [path for role in job.cast for path in role.sources]
+    if outputs != [job.output]:
+        check_folder(job.output.parent)
+        for folder in {path.parent for path in outputs}:
+            folder.mkdir(parents=True, exist_ok=True)
+    for output in outputs:
+        check_output(output, (*pictures, *sources))
+
+
+def _one(
+    job: Job,
+    textures: list[mesh.Texture],
+    runtime: Runtime,
+    clock: Clock,
+    picture: Path,
+    output: Path,
+    *,
+    alone: bool,
+) -> tuple[tuple[str, ...], int]:
+    """Change one picture; returns what is to be said about it and the number of faces changed."""
+    with clock.stage("decode"):
+        frame, info = read_image(picture)
+    with clock.stage("find"):
+        found = detect.find(runtime, frame, job.settings.detect)
+    notes = list(info.notes)
+    count = 0
+    if len(found) == 0:
+        if alone:
+            raise NoFaceError(picture, "shows no face", "Lower detect.score or detect.min_size.")
+        notes.append("shows no face; it is written unchanged")
+    else:
+        tracks = as_tracks(frame, found)
+        for role, texture in zip(job.cast, textures, strict=True):
+            chosen = found[list(people.select(tracks, role.faces))]
+            stages.swap(frame, chosen, texture, job.settings, clock.stage)
+            count += len(chosen)
+    edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",), generative=False)
+    with clock.stage("encode"):
+        packet = label.xmp(edit, info.xmp)
+        notes += write_image(output, frame, info, quality=job.settings.encode.quality, xmp=packet)
+    return tuple(notes), count
+
+
+def as_tracks(frame: Frame, found: Faces) -> Tracks:
+    """The faces of one picture as tracks of one frame each, so that words like `left` mean the same."""
+    dense = found.dense if found.dense is not None else np.zeros((len(found), 0, 3))
+    tracks = tuple(
+        Track(
+            id=k,
+            start=0,
+            box=found.box[k : k + 1],
+            points=found.points[k : k + 1],
+            score=found.score[k : k + 1],
+            observed=np.ones(1, np.bool_),
+            person=k,
+        )
+        for k in range(len(found))
+    )
+    rows = {k: dense[k : k + 1] for k in range(len(found))}
+    return Tracks(frames=1, size=frame.size, shots=(0,), tracks=tracks, dense=rows)

@@ -1,0 +1,85 @@
+"""The verbs: what can be asked for, as functions that yield events. The last event is `Finished`.
+
+for event in swap(Job(target=..., output=..., cast=(Role(sources=(...,)),))):
+    print(event)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+from mien.errors import MediaError, SettingsError
+from mien.media import sequence
+from mien.run import sheet, still, video
+from mien.run.place import absolute, check_output
+from mien.settings import Job, Settings
+from mien.types import Event
+
+__all__ = ["analyse", "swap"]
+
+
+def swap(job: Job, *, folder: Path | None = None) -> Generator[Event, None, None]:
+    """Replace faces in a video, a picture, or a folder of pictures.
+
+    A run that was stopped continues where it was when the same job is given again.
+
+    Args:
+        job: What to do.
+        folder: Where the job's state is kept; None for one in the cache, named by the job's id.
+
+    Raises:
+        MienError: See `mien.errors`; nothing but whole files appears under the output's name.
+    """
+    job = absolute(job)
+    _check(job)
+    kind = sequence.kind(job.target)
+    if kind in ("image", "sequence"):
+        yield from still.swap(job)
+    else:
+        inputs = (job.target, *(path for role in job.cast for path in role.sources))
+        check_output(job.output, inputs)
+        yield from video.swap(job, folder.expanduser().absolute() if folder else None)
+
+
+def _check(job: Job) -> None:
+    """What can be seen to be wrong before a file is opened."""
+    if not job.cast or any(not role.sources for role in job.cast):
+        raise SettingsError("source", "is empty", "Give at least one picture or video of the new face.")
+    if job.settings.swap.model != "mesh":
+        problem = f"{job.settings.swap.model!r} is not known"
+        raise SettingsError("swap.model", problem, 'The one swapper of this version is "mesh".')
+
+
+def analyse(
+    target: Path,
+    output: Path,
+    settings: Settings | None = None,
+    *,
+    sheet_path: Path | None = None,
+    start: str = "",
+    end: str = "",
+) -> Generator[Event, None, None]:
+    """Find and follow everybody in a video and save the tracks. Later swaps of the clip use what was found.
+
+    Args:
+        target: The video.
+        output: The tracks file to write.
+        settings: How faces are found and followed.
+        sheet_path: A picture to write that shows everybody with their track ids.
+        start: First moment, as in `Job`.
+        end: Moment after the last one, as in `Job`.
+
+    Raises:
+        MediaError: The video cannot be read or an output cannot be written.
+    """
+    target, output = target.expanduser().absolute(), output.expanduser().absolute()
+    for path in (output, sheet_path):
+        if path is not None:
+            check_output(path.expanduser().absolute(), (target,))
+    if sequence.kind(target) != "other":
+        raise MediaError(target, "is no video", "Pictures need no analysis: `mien swap` finds their faces.")
+    film, tracks, finished = yield from video.analyse(target, output, settings or Settings(), start, end)
+    if sheet_path is not None:
+        sheet.everybody(film.clip, film.index, tracks, sheet_path)
+    yield finished
