@@ -333,9 +333,10 @@ def test_cmyk_goes_through_its_profile(suffix: str, tmp_path: Path) -> None:
     inks = np.zeros((16, 48, 4), np.uint8)
     inks[:, 16:32, 0], inks[:, 32:, 3] = 255, 255  # paper, "cyan", black
     picture_ = Image.fromarray(inks, "CMYK")
-    picture_.save(
-        tmp_path / f"a{suffix}", icc_profile=cmyk_profile(), **({"quality": 100} if suffix == ".jpg" else {})
-    )
+    if suffix == ".jpg":
+        picture_.save(tmp_path / "a.jpg", icc_profile=cmyk_profile(), quality=100)
+    else:
+        picture_.save(tmp_path / "a.tif", icc_profile=cmyk_profile())
     opened, info = read_image(tmp_path / f"a{suffix}")
     shown = opened.planes[0][8, [8, 24, 40]].astype(int)
     assert np.abs(shown - [(255, 255, 255), (255, 0, 0), (0, 0, 0)]).max() <= 8
