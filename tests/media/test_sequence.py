@@ -71,6 +71,24 @@ def test_a_name_with_wildcards_that_exists_is_a_file(tmp_path: Path) -> None:
     assert kind(path) == "image"
 
 
+def test_names_the_system_refuses(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 300 + ".png")
+    with pytest.raises(MediaError, match="cannot be opened: File name too long"):
+        kind(long)
+    with pytest.raises(MediaError, match="does not exist"):
+        expand(long)
+
+
+def test_a_wildcard_in_a_folders_name(tmp_path: Path) -> None:
+    picture(tmp_path / "a1" / "x.png")
+    picture(tmp_path / "a2" / "x.png")
+    assert kind(tmp_path / "a?" / "x.png") == "sequence"
+    found = expand(tmp_path / "a?" / "x.png")
+    assert [p.parent.name for p in found] == ["a1", "a2"]
+    out = tmp_path / "out"
+    assert outputs(tmp_path / "a?" / "x.png", found, out) == [out / "a1" / "x.png", out / "a2" / "x.png"]
+
+
 def test_nothing_found(tmp_path: Path) -> None:
     for target, words in (
         (tmp_path, "holds no still picture"),

@@ -46,7 +46,7 @@ def kind(path: str | Path) -> Kind:
         MediaError: The file cannot be opened.
     """
     path = Path(path)
-    if path.is_dir() or (not path.exists() and _is_pattern(path.name)):
+    if _is_folder(path) or (not _exists(path) and _is_pattern(str(path))):
         return "sequence"
     form = format_of(path)
     if form is None:
@@ -75,9 +75,9 @@ def expand(target: str | Path) -> list[Path]:
         MediaError: There is no such file, or not one picture is found.
     """
     target = Path(target)
-    if target.is_dir():
+    if _is_folder(target):
         found: Iterator[Path] = (p for p in target.iterdir() if not p.name.startswith("."))
-    elif target.exists():
+    elif _exists(target):
         found = iter((target,))
     elif _NUMBER.search(target.name):
         found = _numbered(target)
@@ -85,7 +85,10 @@ def expand(target: str | Path) -> list[Path]:
         found = _globbed(target)
     else:
         raise MediaError(target, "does not exist", "Check the name.")
-    pictures = sorted((p for p in found if p.is_file() and is_image(p)), key=_natural)
+    try:
+        pictures = sorted((p for p in found if p.is_file() and is_image(p)), key=_natural)
+    except OSError as error:
+        raise MediaError(target, f"cannot be listed: {error.strerror}", "Check your rights.") from error
     if not pictures:
         raise MediaError(target, "holds no still picture", "PNG, JPEG, WebP, TIFF, AVIF and BMP are read.")
     return pictures
@@ -166,6 +169,18 @@ def _is_moving_avif(file: IO[bytes]) -> bool:
     """Whether the major brand is `avis` (AV1 Image File Format, 8)."""
     file.seek(8)
     return file.read(4) == b"avis"
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; a name the system refuses (too long) is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    return _exists(path) and path.is_dir()
 
 
 def _is_pattern(text: str) -> bool:
