@@ -179,4 +179,9 @@ def test_container_tags() -> None:
         "comment": "edited with mien 1.2.3: face replaced (inswapper); face enhanced "
         f"(digital source type: {TRAINED})"
     }
+
+
+def test_a_generative_video_is_not_laundered() -> None:
     assert metadata(MESH, metadata(NEURAL, container="mkv"), "mkv")["DIGITAL_SOURCE_TYPE"] == SYNTHETIC
+    assert metadata(MESH, metadata(NEURAL))["comment"].endswith(f"(digital source type: {SYNTHETIC})")
+    assert metadata(MESH, metadata(MESH)) == metadata(MESH)

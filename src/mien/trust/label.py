@@ -16,6 +16,7 @@ http://cv.iptc.org/newscodes/digitalsourcetype/):
 from __future__ import annotations
 
 import io
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _CV = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 COMPOSITE = _CV + "composite"
 SYNTHETIC = _CV + "compositeSynthetic"
 TRAINED = _CV + "compositeWithTrainedAlgorithmicMedia"
+_CLAIM = re.compile(r"cv\.iptc\.org/newscodes/digitalsourcetype/(\w+)")
 _GENERATIVE = frozenset(
     {"trainedAlgorithmicMedia", "compositeSynthetic", "compositeWithTrainedAlgorithmicMedia"}
 )
@@ -155,7 +157,8 @@ def metadata(
         container: FFmpeg's name of the container.
     """
     tags = dict(existing or {})
-    claims = [v for k, v in tags.items() if k.casefold() == "digital_source_type"]
+    # MP4 has only the comment to say it in, so a claim is looked for in every tag.
+    claims = [term for value in tags.values() for term in _CLAIM.findall(value)]
     kind = source_type(edit, claims)
     key = next((k for k in tags if k.casefold() == "comment"), "comment")
     before = tags.get(key, "").strip()
