@@ -172,3 +172,22 @@ def test_frontal_turns_a_head_back(target: tuple[Float32, Float64]) -> None:
     angle = 0.5
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     np.testing.assert_allclose(anatomy.frontal(dense @ turn.T), anatomy.frontal(dense), atol=1e-6)
+
+
+def test_the_view_with_the_targets_expression_is_shown(
+    topology: Topology, target: tuple[Float32, Float64]
+) -> None:
+    """Two sources of one face, one red with an open mouth, one green with a closed one."""
+    crop, dense = target
+    red, green = crop * np.array([1, 0.2, 0.2], np.float32), crop * np.array([0.2, 1, 0.2], np.float32)
+    wide = dense.copy()
+    for ids in (anatomy.LOWER_LIP, (152, 148, 377, 17, 18)):
+        wide[list(ids), 1] += 25.0
+    both = mesh.prepare([Portrait(red, wide), Portrait(green, dense)], topology)
+    for shown, first, second in ((dense, 1, 0), (wide, 0, 1)):
+        face, mask = mesh.swap(both, crop, shown, Swap(light=0.0, grain=0.0), Mask())
+        tone = face[mask > 0.9].mean(axis=0)
+        assert tone[first] > 2 * tone[second]
+    between, mask = mesh.swap(both, crop, (dense + wide) / 2, Swap(light=0.0, grain=0.0), Mask())
+    tone = between[mask > 0.9].mean(axis=0)
+    assert 0.5 < tone[0] / tone[1] < 2.0

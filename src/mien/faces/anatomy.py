@@ -88,9 +88,8 @@ class Topology:
         """
         a, b, c = (dense[self.triangles[:, k]] for k in range(3))
         faces = np.cross(b - a, c - a)
-        total = np.zeros_like(dense)
-        for k in range(3):
-            np.add.at(total, self.triangles[:, k], faces)
+        around = self.triangles.T.ravel()
+        total = np.stack([np.bincount(around, np.tile(axis, 3), len(dense)) for axis in faces.T], axis=1)
         total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
         return total * (1.0, 1.0, -1.0)  # landmark z grows away from the viewer
 

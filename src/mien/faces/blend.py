@@ -62,7 +62,7 @@ def match_detail(face: Float32, target: Float32, skin: Float32, amount: float) -
     Args:
         face: (H, W, 3) R'G'B'.
         target: (H, W, 3) R'G'B'.
-        skin: (H, W) 0 to 1, where to compare.
+        skin: (h, w) 0 to 1, where to compare, the same view at any size.
         amount: 0 leaves the face as it is, 1 matches fully.
 
     Returns:
@@ -70,8 +70,9 @@ def match_detail(face: Float32, target: Float32, skin: Float32, amount: float) -
     """
     if amount == 0.0:
         return face
-    middle = tuple(slice(n // 5, n - n // 5) for n in skin.shape)  # enough to measure on
-    where = skin[middle][::2, ::2] > 0.5
+    rows, columns = (slice(n // 5, n - n // 5) for n in face.shape[:2])  # enough to measure on
+    middle = (rows, columns)
+    where = _nearest(skin, face.shape[:2], middle, 2) > 0.5
     if np.count_nonzero(where) < 64:
         return face
     have_fine, have_medium = _energies(face[middle], where)
@@ -91,6 +92,14 @@ def match_detail(face: Float32, target: Float32, skin: Float32, amount: float) -
         limit = 3.0 * want_fine
         result = result + np.float32(share) * np.clip(residual, -limit, limit)
     return result
+
+
+def _nearest(picture: Float32, shape: tuple[int, int], part: tuple[slice, slice], step: int) -> Float32:
+    """Every `step`-th pixel of a part of the picture at another size, each taken from the nearest."""
+    rows, columns = (
+        np.arange(n)[cut][::step] * have // n for n, cut, have in zip(shape, part, picture.shape, strict=True)
+    )
+    return picture[rows[:, None], columns[None]]
 
 
 def _energies(picture: Float32, where: Array) -> tuple[float, float]:

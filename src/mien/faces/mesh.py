@@ -28,7 +28,7 @@ MIRROR_MATCH = 0.1
 """How well a mirror image competes with the true picture: it serves where that shows nothing."""
 CHOICE = 3.0
 """How sharply each vertex prefers the picture that shows it best: exponent of the quality."""
-CLOSENESS = 0.12
+CLOSENESS = 0.05
 """Difference of pose and expression (see `anatomy.expression`) at which another view is clearly preferred."""
 NEGLIGIBLE = 0.02
 """Views with a smaller share are left out."""
@@ -43,7 +43,9 @@ class View:
     """One portrait, unrolled onto the atlas: what does not depend on the target."""
 
     pyramid: tuple[Float32, ...]
-    """(H, W, 4) R'G'B' and how well each pixel was seen, each level smaller than the last by √2."""
+    """(H, W, 3) R'G'B', each level smaller than the last by √2."""
+    seen: tuple[Float32, ...]
+    """(H, W) 0 to 1, how well each pixel of each level was seen."""
     quality: Float64
     """(N,) 0 to 1, how well each vertex was seen: faced the viewer, was lit, was not covered."""
     traits: Float64
@@ -122,12 +124,12 @@ def _view(portrait: Portrait, topology: Topology, atlas: Float64, size: tuple[in
     values = np.concatenate([quality[:, None], share, *(d[:, :2] for _, d, _ in pictures)], axis=1)
     field = _spread(index, atlas, topology, values)
     count = len(pictures)
-    whole = np.zeros((size[1], size[0], 4), np.float32)
-    whole[..., 3] = field[..., 0]
+    whole = np.zeros((size[1], size[0], 3), np.float32)
     for k, (rgb, _) in enumerate(cleaned):
         x, y = (np.ascontiguousarray(field[..., 1 + count + 2 * k + c]) for c in (0, 1))
-        whole[..., :3] += field[..., 1 + k, None] * cpu.remap(rgb, x, y)
-    return View(_pyramid(whole), quality, anatomy.expression(portrait.dense))
+        whole += field[..., 1 + k, None] * cpu.remap(rgb, x, y)
+    seen = np.ascontiguousarray(field[..., 0])
+    return View(_pyramid(whole), _pyramid(seen), quality, anatomy.expression(portrait.dense))
 
 
 def _cleaned(rgb: Float32, dense: Float64, topology: Topology) -> tuple[Float32, Float64]:
@@ -180,12 +182,13 @@ def swap(texture: Texture, crop: Float32, dense: Float64, swap: Swap, mask: Mask
     field = _spread(index, small, texture.topology, values)
 
     low = cpu.resize(crop, grid)
-    alien = complexion.doubtful(low, small, field[..., 1])
+    parts = complexion.features(small, grid)
+    alien = complexion.doubtful(low, small, field[..., 1], parts)
     area = np.clip(field[..., 0], 0.0, 1.0) * (1.0 - alien) * (1.0 - _openings(small, grid, swap))
     face = _sample(texture, fits, dense, field[..., 2:], (width, height))
-    skin = area * (1.0 - complexion.features(small, grid))
+    skin = area * (1.0 - parts)
     face = blend.relight(face, low, skin, swap.light)
-    face = blend.match_detail(face, crop, cpu.resize(skin, (width, height)), swap.grain)
+    face = blend.match_detail(face, crop, skin, swap.grain)
     return face, cpu.resize(area * np.float32(swap.strength), (width, height))
 
 
@@ -242,19 +245,20 @@ def _sample(
     shrink = anatomy.height(texture.atlas) / max(anatomy.height(dense), 1.0)
     first = texture.views[0].pyramid
     level = int(np.clip(round(2.0 * np.log2(max(shrink, 1.0))), 0, len(first) - 1))
-    picture = _mixed([(v.pyramid[level], f) for v, f in fits])
+    picture = _mixed([(v.pyramid[level], v.seen[level], f) for v, f in fits])
     scale = (picture.shape[1] / first[0].shape[1], picture.shape[0] / first[0].shape[0])
     x, y = (cpu.resize(place[..., c] * np.float32(scale[c]), size) for c in (0, 1))
     return cpu.remap(picture, x, y)
 
 
-def _mixed(pictures: list[tuple[Float32, float]]) -> Float32:
-    """(H, W, 3) mean of (H, W, 4) pictures, weighted by their shares and by how well each was seen."""
+def _mixed(pictures: list[tuple[Float32, Float32, float]]) -> Float32:
+    """(H, W, 3) mean of pictures, weighted by how well each pixel was seen and by their shares."""
     if len(pictures) == 1:
-        return np.ascontiguousarray(pictures[0][0][..., :3])
-    weights = [np.float32(f) * (p[..., 3:] + np.float32(1e-3)) for p, f in pictures]
-    total = sum(w * p[..., :3] for w, (p, _) in zip(weights, pictures, strict=True))
-    return np.asarray(total / sum(weights), np.float32)
+        return pictures[0][0]
+    weights = np.stack([share * (seen + 1e-3) for _, seen, share in pictures])
+    weights /= weights.sum(axis=0)
+    stacked = np.stack([picture for picture, _, _ in pictures])
+    return np.asarray(np.einsum("khw,khwc->hwc", weights, stacked), np.float32)
 
 
 def _openings(dense: Float64, size: tuple[int, int], swap: Swap) -> Float32:
