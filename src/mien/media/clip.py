@@ -376,6 +376,8 @@ class FrameIndex:
             if low >= end:
                 break
             keys = np.flatnonzero(self.key[low : min(high, end)])
+            if not len(keys) and high >= end:
+                break
             cut = low + int(keys[0]) if len(keys) else low
             cuts.append(cut)
         bounds = [*cuts, end]

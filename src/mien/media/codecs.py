@@ -114,7 +114,7 @@ def recipe(encoder: str, encode: Encode, threads: int, hdr: Hdr, *, chroma: str,
             name = next(name for name, limit in _PRORES_PROFILES if encode.quality < limit)
         return Recipe({"profile": name, "vendor": "apl0", "alpha_bits": "16" if alpha else "0"})
     if encoder == "ffv1":
-        return Recipe({"level": "3", "slicecrc": "1", "slices": "16", "coder": "range_tab"})
+        return Recipe({"level": "3", "slicecrc": "1", "coder": "range_tab"})
     if encoder == "mjpeg":
         return Recipe(
             {"huffman": "optimal", "strict": "unofficial"},
@@ -205,6 +205,8 @@ def exists(encoder: str) -> bool:
 
 def holds(container: str, encoder: str) -> bool:
     """Whether a container takes what an encoder makes."""
+    if container == "mov" and encoder in ("libsvtav1", "libvpx-vp9", "libvpx"):
+        return False  # listed, but refused when the header is written
     if container == "mpegts":  # it has no list of its own
         return encoder in ("libx264", "libx265")
     return encoder in supported(container)

@@ -33,6 +33,16 @@ FIRST = "comment"
 """Metadata key under which a segment carries the output time of its first picture."""
 
 
+def tag(stream: VideoStream, made: EncodePlan) -> None:
+    """Writes sample aspect ratio and colour codes onto a stream (not every container passes them on)."""
+    context = stream.codec_context
+    context.sample_aspect_ratio = made.sar
+    context.color_range = 2 if made.colour.full_range else 1
+    context.color_primaries = made.colour.primaries
+    context.color_trc = made.colour.transfer
+    context.colorspace = made.colour.matrix_code if nearest(made.pix_fmt).model != "rgb" else 0
+
+
 def _stream(container: OutputContainer, made: EncodePlan) -> VideoStream:
     """The configured encoder of a plan."""
     stream = cast("VideoStream", container.add_stream(made.encoder, rate=made.rate))
@@ -40,14 +50,10 @@ def _stream(container: OutputContainer, made: EncodePlan) -> VideoStream:
     context.width, context.height, context.pix_fmt = made.width, made.height, made.pix_fmt
     context.time_base = made.time_base
     stream.time_base = made.time_base
-    context.sample_aspect_ratio = made.sar
+    tag(stream, made)
     context.gop_size = made.gop
     context.thread_count = made.threads
     context.thread_type = ThreadType.SLICE if made.encoder in ("ffv1", "libvpx-vp9") else ThreadType.FRAME
-    context.color_range = 2 if made.colour.full_range else 1
-    context.color_primaries = made.colour.primaries
-    context.color_trc = made.colour.transfer
-    context.colorspace = made.colour.matrix_code if nearest(made.pix_fmt).model != "rgb" else 0
     if made.bitrate:
         context.bit_rate = made.bitrate
     if made.qscale:

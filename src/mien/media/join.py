@@ -28,7 +28,7 @@ from av.video.stream import VideoStream
 from mien.errors import MediaError, VerificationError
 from mien.media import codecs
 from mien.media.clip import Clip, FrameIndex, opened
-from mien.media.encode import FIRST
+from mien.media.encode import FIRST, tag
 from mien.media.failure import media_error
 from mien.media.passengers import Passengers, kept
 from mien.media.plan import EncodePlan, schedule
@@ -141,6 +141,7 @@ def _video(output: OutputContainer, template: VideoStream, made: EncodePlan, cli
     if made.format in codecs.BOXED and made.encoder == "prores_ks":
         context.codec_tag = template.codec_context.codec_tag
     context.framerate = made.rate
+    tag(stream, made)
     stream.time_base = made.time_base
     if made.display_matrix:
         stream.set_display_matrix(made.display_matrix)

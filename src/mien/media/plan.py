@@ -332,7 +332,7 @@ def _tuned(made: EncodePlan, clip: Clip, encode: Encode) -> EncodePlan:
     if made.encoder in _SEGMENTS_IN_MP4:
         segments = "matroska" if layout.alpha else "mp4"
     else:
-        segments = "mov" if made.encoder in ("prores_ks", "qtrle", "libvpx") else "nut"
+        segments = "mov" if made.encoder in ("prores_ks", "qtrle") else "nut"
     return replace(made, options=recipe.options, qscale=recipe.qscale, segment_format=segments)
 
 

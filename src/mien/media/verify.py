@@ -114,7 +114,8 @@ def _read(
 
 def codec_of(stream: Stream) -> str:
     """Canonical codec name, "" where unknown."""
-    return "" if stream.codec_context is None else str(stream.codec_context.codec.canonical_name)
+    context = getattr(stream, "codec_context", None)
+    return "" if context is None else str(context.codec.canonical_name)
 
 
 def _check_video(
