@@ -100,7 +100,7 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
     with av.open(str(path), "w", format="mp4") as out:
         stream = out.add_stream("aac", rate=48000, layout="mono")
         cover = out.add_stream("mjpeg", rate=1)
-        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"  # type: ignore[attr-defined]
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
         out.start_encoding()
         still = av.VideoFrame(64, 64, "yuvj420p")

@@ -37,6 +37,8 @@ def kept(metadata: dict[str, str]) -> dict[str, str]:
 
 def holdable(form: str, stream: Stream) -> bool:
     """Whether a container takes a stream as it is: tried on a file in memory."""
+    if form == "avi" and stream.type == "audio" and codec_of(stream) in ("aac", "opus", "vorbis"):
+        return False  # AVI counts such packets as samples
     try:
         made = av.open(BytesIO(), "w", format=form)
     except (ValueError, OSError):
@@ -210,7 +212,8 @@ class Passengers:
         """Whether any of a packet lies in the cut.
 
         Where the container has edit lists the packet that straddles the beginning is kept, so that sound
-        starts on the sample; elsewhere it would shift everything.
+        starts on the sample; elsewhere it would shift everything, and so would the packets before 0 by
+        which a decoder of an ISO media file is primed.
         """
         if packet.pts is None:
             return self._plan.start == 0
@@ -218,7 +221,8 @@ class Passengers:
         if self._end is not None and begin >= self._end:
             return False
         if self._plan.start == 0:
-            return True
+            primes = "mov" in self._clip.container and self._plan.format not in codecs.BOXED
+            return not (primes and packet.stream.type == "audio" and begin < self._plan.origin)
         straddles = self._plan.format in codecs.BOXED or packet.stream.type == "subtitle"
         begin += (packet.duration or 0) * base if straddles else 0
         return begin > self._plan.origin or (begin == self._plan.origin and not straddles)

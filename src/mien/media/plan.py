@@ -329,7 +329,7 @@ def _tuned(made: EncodePlan, clip: Clip, encode: Encode) -> EncodePlan:
     recipe = codecs.recipe(
         made.encoder, encode, made.threads, clip.hdr, chroma=chroma, alpha=layout.alpha and clip.layout.alpha
     )
-    if made.encoder in _SEGMENTS_IN_MP4:
+    if made.encoder in _SEGMENTS_IN_MP4 and made.format != "avi":  # AVI needs H.264 with start codes
         segments = "matroska" if layout.alpha else "mp4"
     else:
         segments = "mov" if made.encoder in ("prores_ks", "qtrle") else "nut"

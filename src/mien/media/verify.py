@@ -19,7 +19,7 @@ from mien.media.clip import opened
 from mien.media.plan import EncodePlan
 from mien.types import Int64
 
-_SHIFTED = frozenset({"mpegts"})
+_SHIFTED = frozenset({"mpegts", "flv"})
 """Containers whose muxer moves all streams by one common delay."""
 _FRAME_SLACK = Fraction(1, 500)
 
