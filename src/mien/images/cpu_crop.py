@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -71,9 +73,9 @@ def thumbnail(frame: Frame, size: tuple[int, int]) -> Array:
     coded = (size[1], size[0]) if swapped else size
     parts: dict[int, Array] = {}
     for plane, components in zip(frame.planes, frame.layout.planes, strict=True):
-        small = _to_bytes(_shrunk(plane, coded), frame.layout.depth)
-        for slot, component in enumerate(components):
-            parts[component] = small if small.ndim == 2 else np.ascontiguousarray(small[..., slot])
+        for component, samples in zip(components, _apart(_to_bytes(plane, frame.layout.depth)), strict=True):
+            if component < 3:
+                parts[component] = _shrunk(samples, coded)
     codes = cv2.merge([parts.get(c, parts[0]) for c in range(3)])
     return _turned(_rgb8(codes, frame), frame.display)
 
@@ -96,6 +98,11 @@ def _shrunk(plane: Array, size: tuple[int, int]) -> Array:
     if w >= 2 * size[0] or h >= 2 * size[1]:
         return resize(plane, size)
     return resampled(plane, size)
+
+
+def _apart(plane: Array) -> Sequence[Array]:
+    """The components of a plane, each (h, w): OpenCV's fast shrinks know one channel only."""
+    return (plane,) if plane.ndim == 2 else cv2.split(plane)
 
 
 def _to_bytes(plane: Array, depth: int) -> Array:

@@ -251,7 +251,7 @@ def plane_affine(layout: Layout, colour: Colour, plane: int) -> Float64:
     Returns:
         (2, 3) affine; the identity for planes without subsampled chroma.
     """
-    if layout.model != "yuv" or 1 not in layout.planes[plane]:
+    if layout.model != "yuv" or not {1, 2} & set(layout.planes[plane]):
         return scaling(1.0, 1.0)
     sx, sy = 1 << layout.chroma[0], 1 << layout.chroma[1]
     dx = 0.5 - 0.5 / sx if colour.siting in ("left", "topleft") else 0.0
