@@ -7,6 +7,10 @@ written; 4 no face; 5 a model or its engine; 6 the job's folder; 7 the result fa
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
+import re
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -219,6 +223,44 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _later(command: Callable[..., int]) -> Callable[..., Callable[[], int]]:
+    """The same command, put off: parsing it runs nothing, so that parsing's own errors can be told apart."""
+
+    @functools.wraps(command)
+    def put_off(*args: object, **kwargs: object) -> Callable[[], int]:
+        return functools.partial(command, *args, **kwargs)
+
+    return put_off
+
+
+def _parsed(arguments: Sequence[str]) -> Callable[[], int]:
+    """What the arguments ask for. Exits with 2 and one message where they are wrong."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            command: Callable[[], int] = tyro.extras.subcommand_cli_from_dict(
+                {name: _later(command) for name, command in COMMANDS.items()},
+                prog="mien",
+                description="Change who is on screen: find the people, say who becomes whom, render.",
+                args=arguments,
+            )
+    except SystemExit:
+        sys.stderr.write(_brief(said.getvalue()))
+        raise
+    return command
+
+
+def _brief(text: str) -> str:
+    """One line for a setting that is out of its range, else what the parser said."""
+    flat = " ".join(re.sub("[\u2500-\u257f]", " ", text).split())
+    wrong = re.search(r"validation errors? for (\w+) (\w+) (.+?) \[type=", flat)
+    if wrong is None:
+        return text
+    group, field, problem = wrong.groups()
+    option = f"--{group.lower()}.{field.replace('_', '-')}"
+    return f"mien: {option}: {problem[0].lower()}{problem[1:]}. `mien swap --help` says what it means.\n"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -227,13 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code: int = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="mien",
-            description="Change who is on screen: find the people, say who becomes whom, render the result.",
-            args=arguments or ["--help"],
-        )
-        return code
+        return _parsed(arguments or ["--help"])()
     except errors.MienError as error:
         print(f"mien: {error}", file=sys.stderr, flush=True)
         return exit_code(error)

@@ -92,6 +92,7 @@ class Bars:
             console=self._console,
             expand=True,
             transient=True,
+            disable=not self._console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
 
