@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import map_coordinates
 
 from mien.images import cpu
 from mien.images import geometry as g
@@ -200,6 +201,27 @@ def test_a_crop_larger_than_its_place_is_prefiltered(scale: float) -> None:
     inner = frame.planes[0][15:45, 15:45].astype(int)
     assert np.ptp(inner) < 12
     assert inner.mean() == pytest.approx(127.5, abs=1)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4, np.pi / 4, np.pi / 2, 2.5])
+@pytest.mark.parametrize(("scale", "at"), [(1.0, (300, 250)), (0.4, (301.3, 250.7)), (0.15, (20.2, 470.9))])
+def test_a_paste_is_the_blend_of_an_independent_interpolator(
+    angle: float, scale: float, at: tuple[float, float]
+) -> None:
+    frame = noise(LAYOUTS["gray16le"], (600, 500), colour=Colour(full_range=True))
+    before = frame.planes[0].astype(np.float64)
+    a = g.rotation_scale(angle, scale, at, (45, 30))
+    rng = np.random.default_rng(5)
+    rgb = np.repeat(rng.random((60, 90, 1)), 3, -1).astype(np.float32)
+    mask = rng.random((60, 90)).astype(np.float32)
+    cpu.paste(frame, rgb, mask, a)
+    p = in_crop(frame, a, 0) - 0.5 + 1
+    places = [p[..., 1], p[..., 0]]
+    cover = map_coordinates(np.pad(mask, 1).astype(float), places, order=1, mode="constant")
+    ours = map_coordinates(np.pad(mask * rgb[..., 0], 1).astype(float), places, order=1, mode="constant")
+    # Positions are float32 inside OpenCV: 1/100 of a grey level of 8 bit.
+    assert np.abs(frame.planes[0] - (before * (1 - cover) + ours * 65535)).max() < 4
+    assert (frame.planes[0] == before)[cover == 0].all()
 
 
 def test_colour_under_no_mask_never_bleeds_in() -> None:

@@ -145,7 +145,8 @@ def _write(view: Array, ours: Array, cover: Array, touched: Array, low_high: tup
     theirs -= theirs * cover
     depth = cv2.CV_8U if view.dtype == np.uint8 else cv2.CV_16U
     blended = cv2.add(theirs, ours, dtype=depth)
-    np.clip(blended, *low_high, out=blended)
+    # Limits of the samples' own type: NumPy looks plain integers up first, for longer than it clips.
+    np.clip(blended, blended.dtype.type(low_high[0]), blended.dtype.type(low_high[1]), out=blended)
     if view.strides[1] == view.itemsize:
         cv2.copyTo(blended, touched, view)
     else:
