@@ -7,7 +7,7 @@ Prints, for the longest track of each clip, before and after smoothing:
 * jitter: RMS second difference over time of all points, px, in still parts (the quarter of the frames with
   the least motion around them), and of the stable points alone;
 * tremble: mean absolute difference, in 8-bit codes, of neighbouring frames cut out and stabilised by the
-  head's pose (eyes to mouth, 128 px crops): the pictures themselves judge whether what was smoothed away was noise;
+  head's pose (eyes to mouth, 128 px crops): the pictures themselves judge whether noise was smoothed away;
 * mouth opening (13-14) and width (61-291), eye openings (159-145, 386-374), each over the face's size:
   correlation, amplitude kept (regression slope of the smoothed on the raw curve) and the same on the
   strongest events alone (blinks, widest mouth), and the lag that fits best, in frames.

@@ -66,8 +66,8 @@ def analyse(
             yield from clock.at(count)
         if not count:
             raise MediaError("frames", "there is no frame to look at", "Check --start and --end.")
-        shots = (0, *follower.shots[1:])
-        facts = Facts(end, size, shots, float(rate), clip)
+        first, *cuts = follower.shots
+        facts = Facts(end, size, (0, *cuts), float(rate), clip, first)
         finishing = compose(
             follower.tracklets, rows, facts, settings.track, landmark.five, spill / "clip.tracks"
         )

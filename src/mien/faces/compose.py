@@ -29,6 +29,8 @@ class Facts:
     shots: tuple[int, ...]
     rate: float
     clip: str = ""
+    first: int = 0
+    """Index of the first frame that was looked at."""
 
 
 def chains(
@@ -41,7 +43,8 @@ def chains(
         chain = track.fill(pieces, spill)
         number = int(np.searchsorted(facts.shots, chain.start, side="right"))
         end = facts.shots[number] if number < len(facts.shots) else facts.frames
-        if track.real(chain, (facts.shots[number - 1], end), facts.rate, LEAST_PRESENCE):
+        start = max(facts.first, facts.shots[number - 1])
+        if track.real(chain, (start, end), facts.rate, LEAST_PRESENCE):
             found.append(chain)
     return tuple(sorted(found, key=lambda c: c.start))
 

@@ -40,10 +40,11 @@ class Look:
 
 def look(thumb: Array) -> Look:
     """Describe a thumbnail, (h, w, 3) uint8 R'G'B'."""
-    small = cpu.resize(thumb, _SIZE).astype(np.float64)
-    red, green, blue = small[..., 0], small[..., 1], small[..., 2]
+    skip = max(1, min(thumb.shape[1] // (2 * _SIZE[0]), thumb.shape[0] // (2 * _SIZE[1])))
+    small = cpu.resize(np.ascontiguousarray(thumb[::skip, ::skip]), _SIZE).astype(np.float64)
+    red, green, blue = np.moveaxis(small, 2, 0).copy()
     luma = 0.299 * red + 0.587 * green + 0.114 * blue  # BT.601 weights; any would do here
-    axes = (luma, 128 + (red - luma) * 1.4, 128 + (blue - luma) * 1.1)
+    axes = (luma, 128 + (red - luma) * 0.7, 128 + (blue - luma) * 0.56)
     colours = np.stack([_histogram(a) for a in axes])
     flat = (luma - (luma * _WINDOW).sum()) * _WINDOW
     energy = np.sqrt((flat**2).sum())

@@ -1,7 +1,9 @@
 """Who is who: tracks into persons, a person's tracks by a word or by number, the best view of each.
 
 Without an identity network only place and time tell people apart: tracks of one shot that follow each
-other at the same place and size are one person. Across shots nothing is joined.
+other at nearly the same place and size are one person. Across shots nothing is joined: the landmarks' mean
+3-D shape was tried, and the same face in two poses differs by up to 0.069 (Procrustes), two people by as
+little as 0.027.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def _distance(tail: Track, head: Track) -> float:
     a, b = tail.box[-1], head.box[0]
     size = float(side(a) + side(b)) / 2
     place = float(np.linalg.norm(centre(a) - centre(b))) / size
-    return place / 1.0 + abs(float(np.log(side(b) / side(a)))) / 0.4
+    return place / 2.0 + abs(float(np.log(side(b) / side(a)))) / 0.4
 
 
 def weight(track: Track) -> float:

@@ -186,7 +186,7 @@ def _shape_noise(read: Read, pose: Pose, length: int) -> Float64:
 def whole_pose(read: Read, length: int) -> Pose:
     """The head's pose in every row of a track."""
     parts = _sampled(length)
-    shape = template(np.concatenate([read(a, b)[:: max(1, (b - a) // 32)] for a, b in parts]))
+    shape = template(np.concatenate([read(a, b)[:: max(1, (b - a) // 32)].copy() for a, b in parts]))
     found = [poses(read(a, b), shape) for a, b in chunks(length)]
     return Pose(
         np.concatenate([p.centre for p in found]),
