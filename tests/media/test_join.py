@@ -177,6 +177,60 @@ def test_other_containers(tmp_path: Path) -> None:
     assert back.verified.frames == 24
 
 
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "suffix", "encoder"),
+    [
+        ("mpeg4", "yuv420p", ".avi", "mjpeg"),
+        ("mpeg2video", "yuv420p", ".ts", "libx264"),
+        ("mpeg4", "yuv420p", ".mp4", "libx264"),
+        ("libvpx", "yuv420p", ".webm", "libvpx"),
+        ("png", "rgb24", ".mov", "png"),
+        ("rawvideo", "bgr24", ".avi", "ffv1"),
+        ("utvideo", "yuv422p", ".avi", "ffv1"),
+        ("qtrle", "argb", ".mov", "qtrle"),
+        ("libx264rgb", "rgb24", ".mp4", "libx264rgb"),
+        ("prores_ks", "yuva444p10le", ".mov", "prores_ks"),
+    ],
+)
+def test_codec_families(tmp_path: Path, codec: str, pix_fmt: str, suffix: str, encoder: str) -> None:
+    source = make(tmp_path / f"in{suffix}", Recipe(codec=codec, pix_fmt=pix_fmt, size=(128, 96)))
+    done, made, _ = transcode(source, tmp_path / f"out{suffix}", tmp_path / "job")
+    assert (made.encoder, done.verified.frames) == (encoder, 24)
+    moved = encoder.removeprefix("lib") not in codec and codec not in encoder
+    assert any("cannot be written here" in text for text in made.warnings) == moved
+    begin, first = times(source)[0], times(tmp_path / f"out{suffix}")[0]
+    gaps = [
+        (t - first) - (s - begin)
+        for t, s in zip(times(tmp_path / f"out{suffix}"), times(source), strict=True)
+    ]
+    assert set(gaps) == {Fraction(0)}
+
+
+def test_text_subtitles_change_their_form_not_their_time(tmp_path: Path) -> None:
+    lines = [(0.1, 0.4, "hi"), (0.5, 0.9, "<i>ho</i>, 映画")]
+    source = make(tmp_path / "in.mkv", Recipe(subtitles=lines))
+    done, _, _ = transcode(source, tmp_path / "mid.mp4", tmp_path / "job")
+    assert any("mov_text" in text for text in done.warnings)
+    done, _, _ = transcode(tmp_path / "mid.mp4", tmp_path / "out.mkv", tmp_path / "job")
+    found = [(moment, data.decode()) for moment, data in packets(tmp_path / "out.mkv", "subtitle")]
+    assert found == [(Fraction(1, 10), "hi"), (Fraction(1, 2), "ho, 映画")]
+
+
+def test_frames_before_an_edit_list_are_not_shown(tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mp4", Recipe(frames=24, pts=list(range(-6, 18)), sounds=[Sound(0, 1)]))
+    done, _, _ = transcode(source, tmp_path / "out.mp4", tmp_path / "job", Encode(quality=100))
+    assert done.verified.frames == 18
+    assert list(luma(tmp_path / "out.mp4").values()) == list(luma(source).values())
+
+
+def test_late_picture_stays_late(tmp_path: Path) -> None:
+    recipe = Recipe(pts=[k + 10 for k in range(24)], sounds=[Sound(0, 2)], time_base=Fraction(1, 24))
+    source = make(tmp_path / "in.mp4", recipe)
+    transcode(source, tmp_path / "out.mp4", tmp_path / "job")
+    assert times(tmp_path / "out.mp4") == times(source)
+    assert packets(tmp_path / "out.mp4", "audio") == packets(source, "audio")
+
+
 def test_xmp_is_a_box_at_the_end(tmp_path: Path) -> None:
     source = make(tmp_path / "in.mp4", Recipe(frames=4, sounds=[Sound(0, 0.2)]))
     transcode(source, tmp_path / "out.mp4", tmp_path / "job", xmp=b"<x:xmpmeta>ours</x:xmpmeta>")

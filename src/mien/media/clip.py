@@ -276,6 +276,8 @@ def _clip(
     warnings = []
     if layout.name != pix_fmt:
         warnings.append(f"pixel format {pix_fmt} is worked on as {layout.name}")
+    if stream.metadata.get("alpha_mode") == "1" and not layout.alpha:
+        warnings.append("its transparency is not read")
     if int(frame.colorspace) == 8:
         raise MediaError(path, "has YCgCo colours", "Convert it to BT.709 first.")
     return Clip(

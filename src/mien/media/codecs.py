@@ -24,12 +24,8 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "prores": "prores_ks",
         "ffv1": "ffv1",
         "mjpeg": "mjpeg",
-        "utvideo": "utvideo",
-        "huffyuv": "huffyuv",
-        "ffvhuff": "ffvhuff",
         "png": "png",
         "qtrle": "qtrle",
-        "rawvideo": "rawvideo",
     }
 )
 """Codec family, by FFmpeg's canonical name, to its encoder."""
@@ -54,7 +50,9 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 
 BOXED = frozenset({"mp4", "mov", "3gp"})
 """Containers of the ISO base media family: any time base, edit lists, display matrix."""
-INTRA = frozenset({"prores_ks", "ffv1", "mjpeg", "utvideo", "huffyuv", "ffvhuff", "png", "qtrle", "rawvideo"})
+INTRA = frozenset({"prores_ks", "ffv1", "mjpeg", "png", "qtrle"})
+LOSSLESS = frozenset({"rawvideo", "utvideo", "huffyuv", "ffvhuff", "magicyuv", "v210", "v410", "r210"})
+"""Input codecs without loss whose place FFV1 takes."""
 EVEN = frozenset({"libx264", "libx265", "libsvtav1", "libvpx"})
 """Encoders that need whole chroma samples: an odd side of a 4:2:0 picture has to be padded."""
 
@@ -207,6 +205,8 @@ def holds(container: str, encoder: str) -> bool:
     """Whether a container takes what an encoder makes."""
     if container == "mov" and encoder in ("libsvtav1", "libvpx-vp9", "libvpx"):
         return False  # listed, but refused when the header is written
+    if container == "avi":  # others have no exact times there: readers guess the reordering
+        return encoder in ("mjpeg", "ffv1", "png")
     if container == "mpegts":  # it has no list of its own
         return encoder in ("libx264", "libx265")
     return encoder in supported(container)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -14,6 +15,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.subtitles.codeccontext import SubtitleCodecContext
 
 from mien.media import codecs
 from mien.media.clip import Clip
@@ -54,6 +56,15 @@ def holdable(form: str, stream: Stream) -> bool:
     return True
 
 
+def _text_stream(output: OutputContainer, codec: str) -> Stream:
+    """A stream for text subtitles; MOV text needs the sample description its encoder makes."""
+    if codec != "mov_text":
+        return output.add_mux_stream(codec)
+    stream = cast("Stream", output.add_stream(codec))
+    cast("SubtitleCodecContext", stream.codec_context).subtitle_header = _ASS_HEADER
+    return stream
+
+
 class Copied:
     """A stream whose packets are passed on with shifted times."""
 
@@ -82,6 +93,58 @@ class Copied:
     def flush(self) -> list[Packet[Stream]]:
         """Nothing is held back."""
         return []
+
+
+_ASS_HEADER = b"""[Script Info]
+ScriptType: v4.00+
+PlayResX: 384
+PlayResY: 288
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, \
+Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, \
+MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+"""What FFmpeg's text encoders want before the first line; they take the default style from it."""
+
+
+class Retold(Copied):
+    """Text subtitles in the target's own wording: times untouched, markup dropped."""
+
+    def __init__(self, source: Stream, target: Stream, made: EncodePlan) -> None:
+        super().__init__(source, target, made)
+        self._boxed = made.format in codecs.BOXED
+        self._from = self.track.codec
+        self.track.exact = False
+
+    def take(self, packet: Packet[Stream]) -> list[Packet[Stream]]:
+        """The packet with its text as the target stores it."""
+        text = plain_text(bytes(packet), self._from)
+        if not text:
+            return []
+        data = text.encode()
+        fresh: Packet[Stream] = Packet(len(data).to_bytes(2, "big") + data if self._boxed else data)
+        fresh.pts, fresh.dts, fresh.duration = packet.pts, packet.pts, packet.duration
+        fresh.time_base = packet.time_base
+        return super().take(fresh)
+
+
+def plain_text(data: bytes, codec: str) -> str:
+    """The words of a subtitle packet: SubRip and WebVTT tags, ASS fields and MOV text framing removed."""
+    if codec == "mov_text":
+        data = data[2 : 2 + int.from_bytes(data[:2], "big")]
+    text = data.decode("utf-8", "replace")
+    if codec in ("ass", "ssa"):
+        text = re.sub(r"\{[^}]*\}", "", text.split(",", 8)[-1]).replace(r"\N", "\n").replace(r"\n", "\n")
+    return re.sub(r"</?[a-zA-Z][^>]*>", "", text).strip()[:65000]
+
+
+_TEXT = frozenset({"subrip", "srt", "webvtt", "ass", "ssa", "mov_text", "text"})
+_TEXT_IN = {"mp4": "mov_text", "mov": "mov_text", "3gp": "mov_text", "matroska": "subrip", "webm": "webvtt"}
 
 
 class Reencoded:
@@ -164,6 +227,12 @@ class Passengers:
         if holdable(form, stream):
             target = output.add_stream_from_template(stream, opaque=True)
             self._lanes[stream.index] = Copied(stream, target, self._plan)
+        elif codec_of(stream) in _TEXT and form in _TEXT_IN:
+            target = _text_stream(output, _TEXT_IN[form])
+            self._lanes[stream.index] = Retold(stream, target, self._plan)
+            self.warnings.append(
+                f"{codec_of(stream)} subtitles are stored as {_TEXT_IN[form]}, without markup"
+            )
         elif stream.type == "audio":
             target = self._encoded(output, cast("AudioStream", stream))
             self._lanes[stream.index] = Reencoded(cast("AudioStream", stream), target, self._plan)
@@ -180,6 +249,8 @@ class Passengers:
         name = {"aac": "aac", "opus": "libopus", "vorbis": "libopus", "mp3": "libmp3lame"}.get(
             output.default_audio_codec, output.default_audio_codec
         )
+        if self._plan.format == "avi":
+            name = "pcm_s16le"  # an encoder's delay has no place in AVI
         name = name if codecs.exists(name) and name != "none" else "aac"
         rate = stream.codec_context.sample_rate
         if name == "libopus" and rate not in (48000, 24000, 16000, 12000, 8000):

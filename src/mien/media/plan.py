@@ -150,7 +150,9 @@ def _encoder(clip: Clip, encode: Encode, form: str, output: Path, depth: int) ->
     if usable and not deep:
         return encoder, said
     choices = ["libsvtav1", "libx265"] if depth > 8 else ["libx264", "libvpx-vp9"]
-    choices += ["libx264", "libvpx-vp9", "libsvtav1", "ffv1", "mjpeg"]
+    if wanted in codecs.LOSSLESS:
+        choices = ["ffv1", "prores_ks", *choices]
+    choices += ["libx264", "libvpx-vp9", "libsvtav1", "mjpeg", "ffv1"]
     for other in choices:
         if codecs.exists(other) and codecs.holds(form, other):
             if encode.codec == "auto":
@@ -329,7 +331,7 @@ def _tuned(made: EncodePlan, clip: Clip, encode: Encode) -> EncodePlan:
     recipe = codecs.recipe(
         made.encoder, encode, made.threads, clip.hdr, chroma=chroma, alpha=layout.alpha and clip.layout.alpha
     )
-    if made.encoder in _SEGMENTS_IN_MP4 and made.format != "avi":  # AVI needs H.264 with start codes
+    if made.encoder in _SEGMENTS_IN_MP4:
         segments = "matroska" if layout.alpha else "mp4"
     else:
         segments = "mov" if made.encoder in ("prores_ks", "qtrle") else "nut"
