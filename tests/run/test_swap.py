@@ -259,6 +259,30 @@ def test_words_choose_among_the_faces_of_a_picture(material: Path, home: Path, t
     assert not changed[300:].any()
 
 
+def test_animation(material: Path, home: Path, tmp_path: Path) -> None:
+    with av.open(str(material / "clip.mp4")) as container:
+        frames = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)][
+            :5
+        ]
+    durations = [100, 40, 40, 200, 70]
+    frames[0].save(tmp_path / "in.png", save_all=True, append_images=frames[1:], duration=durations, loop=3)
+    job = _job(material, tmp_path / "out.png", target=tmp_path / "in.png")
+    _, last = _run(job)
+    assert (last.frames, last.faces, last.people) == (5, 5, 1)
+    with Image.open(tmp_path / "out.png") as result:
+        found = []
+        for k, before in enumerate(frames):
+            result.seek(k)
+            found.append(round(result.info["duration"]))
+            now, then = np.asarray(result.convert("RGB")), np.asarray(before)
+            assert np.any(now != then)
+            assert np.array_equal(now[:, :40], then[:, :40])
+        assert found == durations
+        assert result.info["loop"] == 3
+    with pytest.raises(SettingsError, match="videos only"):
+        list(verbs.swap(job.model_copy(update={"start": "1"})))
+
+
 def test_events_are_plain_data() -> None:
     event = Finished(Path("x"), 1, 1, 1, 1.0, 1.0)
     assert dataclasses.asdict(event)["output"] == Path("x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 from mien import stages
 from mien.errors import NoFaceError, SettingsError
 from mien.faces import mesh
+from mien.media import animation, sequence
 from mien.media import clip as clips
-from mien.media import sequence
 from mien.media.decode import frames
 from mien.media.image import read_image
 from mien.models.runtime import Runtime
@@ -59,11 +60,16 @@ def _portraits(path: Path, runtime: Runtime, settings: Settings) -> Generator[Wa
 
 
 def pictures(path: Path) -> Iterator[Frame]:
-    """The pictures of a source: a still, a folder or pattern of stills, or samples of a video."""
+    """The pictures of a source: a still, a folder or pattern of stills, samples of an animation or video."""
     kind = sequence.kind(path)
     if kind in ("image", "sequence"):
         for picture in sequence.expand(path):
             yield read_image(picture)[0]
+        return
+    if kind == "animation":
+        facts = animation.read_animation(path)
+        step = max(1, len(facts.durations) // SAMPLES)
+        yield from itertools.islice(animation.frames(facts), 0, None, step)
         return
     clip = clips.probe(path)
     index = clips.index(clip)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mien.errors import MediaError, SettingsError
 from mien.media import sequence
-from mien.run import sheet, still, video
+from mien.run import animated, sheet, still, video
 from mien.run.place import absolute, check_output
 from mien.settings import Job, Settings
 from mien.types import Event
@@ -20,7 +20,7 @@ __all__ = ["analyse", "swap"]
 
 
 def swap(job: Job, *, folder: Path | None = None) -> Generator[Event, None, None]:
-    """Replace faces in a video, a picture, or a folder of pictures.
+    """Replace faces in a video, a picture, an animation or a folder of pictures.
 
     A run that was stopped continues where it was when the same job is given again.
 
@@ -36,9 +36,11 @@ def swap(job: Job, *, folder: Path | None = None) -> Generator[Event, None, None
     kind = sequence.kind(job.target)
     if kind in ("image", "sequence"):
         yield from still.swap(job)
+        return
+    check_output(job.output, (job.target, *(path for role in job.cast for path in role.sources)))
+    if kind == "animation":
+        yield from animated.swap(job)
     else:
-        inputs = (job.target, *(path for role in job.cast for path in role.sources))
-        check_output(job.output, inputs)
         yield from video.swap(job, folder.expanduser().absolute() if folder else None)
 
 

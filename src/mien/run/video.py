@@ -123,7 +123,7 @@ def swap(job: Job, folder: Path | None) -> Generator[Event, None, None]:
                 made_of = source.texture(role, runtime, job.settings)
                 textures.append((yield from clock.run("source", made_of)))
             tracks = yield from _known(film, job.settings, runtime, clock, _cache(place, folder), place.path)
-            parts = _parts(job, textures, tracks)
+            parts = assign(job, textures, tracks)
             missing = [s for s in segments if s not in finished]
             yield from _render(film, made, place, missing, parts, tracks, job.settings, clock, resumed)
             engines = runtime.engines
@@ -232,7 +232,7 @@ def _known(
     return tracksfile.load(path)
 
 
-def _parts(job: Job, textures: Sequence[mesh.Texture], tracks: Tracks) -> tuple[Part, ...]:
+def assign(job: Job, textures: Sequence[mesh.Texture], tracks: Tracks) -> tuple[Part, ...]:
     """Each role's texture and tracks; a track belongs to the first role that names it.
 
     Raises:

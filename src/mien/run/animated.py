@@ -1,0 +1,101 @@
+"""Animated pictures (GIF, WebP, APNG): both passes in one go, with the times and loops of the input."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+
+from mien import pipeline
+from mien.errors import SettingsError
+from mien.media import animation as animations
+from mien.media import clip as clips
+from mien.models.runtime import Runtime
+from mien.run import source
+from mien.run.clock import Clock
+from mien.run.place import tracks_home
+from mien.run.report import fetched
+from mien.run.video import assign, cards, renderer
+from mien.settings import Job
+from mien.trust import label
+from mien.types import Event, Finished, Frame, Started, Warned
+
+
+def swap(job: Job) -> Generator[Event, None, None]:
+    """Render a job whose target is an animation. It is short, so a stopped run begins anew.
+
+    Raises:
+        SettingsError: A range is asked for.
+    """
+    if job.start or job.end:
+        raise SettingsError("start, end", "work on videos only", "Leave them out for an animation.")
+    began, clock = time.monotonic(), Clock()
+    with clock.stage("probe"):
+        facts = animations.read_animation(job.target)
+        mark = clips.fingerprint(job.target)
+    count = len(facts.durations)
+    yield Started("", job.output.parent, count)
+    store = yield from fetched(cards(job.settings))
+    with Runtime(job.settings.device.threads, store) as runtime:
+        textures = []
+        for role in job.cast:
+            made_of = source.texture(role, runtime, job.settings)
+            textures.append((yield from clock.run("source", made_of)))
+        work = Path(tempfile.mkdtemp(prefix=".work-", dir=_made(tracks_home())))
+        try:
+            finding = pipeline.analyse(
+                clock.iterate("decode 1", animations.frames(facts)),
+                runtime,
+                job.settings,
+                total=count,
+                rate=_rate(facts),
+                spill=work,
+                clip=mark,
+            )
+            tracks = yield from clock.run("find", finding)
+            parts = assign(job, textures, tracks)
+            render = renderer(parts, tracks, job.settings, clock.stage)
+
+            def pictures() -> Iterator[Frame]:
+                for frame in clock.iterate("decode", animations.frames(facts)):
+                    yield render(frame)
+
+            edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",), False)
+            with clock.stage("encode"):
+                notes = animations.write_animation(
+                    job.output,
+                    pictures(),
+                    facts,
+                    quality=job.settings.encode.quality,
+                    xmp=label.xmp(edit, facts.info.xmp),
+                )
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        yield from (Warned(str(job.output), text) for text in (*facts.info.notes, *notes))
+        chosen = [t for t in tracks.tracks if any(t.id in part.ids for part in parts)]
+        seconds = time.monotonic() - began
+        yield Finished(
+            output=job.output,
+            frames=count,
+            faces=sum(len(t) for t in chosen),
+            people=len({t.person for t in chosen}),
+            seconds=round(seconds, 3),
+            fps=round(count / seconds, 2),
+            stages=clock.table(count),
+            engines=runtime.engines,
+        )
+
+
+def _rate(facts: animations.Animation) -> Fraction:
+    """Average frames a second."""
+    whole = sum(facts.durations) * facts.time_base
+    return len(facts.durations) / whole if whole else Fraction(10)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
