@@ -56,6 +56,10 @@ class World:
     """Frames in which the detector sees nothing."""
     blind: frozenset[int] = frozenset()
     """Frames in which the landmarker sees nothing."""
+    white: frozenset[int] = frozenset()
+    """Frames that a flash whites out."""
+    absent: frozenset[int] = frozenset()
+    """Frames that could not be decoded."""
     searched: list[int] = field(default_factory=list)
 
     def visible(self, index: int) -> list[tuple[Person, Float64]]:
@@ -103,6 +107,7 @@ class World:
         shot = int(np.searchsorted(self.shots, index, side="right"))
         rgb = np.random.default_rng(shot).integers(0, 255, (12, 16, 3)) // (1 + shot % 3)
         picture = np.kron(rgb, np.ones((30, 40, 1))).astype(np.uint8)
+        picture[:] = 250 if index in self.white else picture
         return Frame(
             (picture,), _RGB, Colour("rgb", True), index, index, np.array([[1.0, 0, 0], [0, 1.0, 0]])
         )
@@ -115,7 +120,8 @@ class World:
         with Spill(folder / "rough", 468) as spill:
             follower = Follower(self.eyes(), spill, Detect(), chosen, RATE)
             for index in range(self.length):
-                follower.step(self.frame(index))
+                if index not in self.absent:
+                    follower.step(self.frame(index))
             facts = Facts(self.length, SIZE, follower.shots, RATE)
             work = compose(
                 follower.tracklets, spill, facts, chosen, lambda d: d[:, _FIVE, :2], folder / "tracks"
@@ -230,6 +236,36 @@ def test_one_frame_and_nobody(tmp_path: Path) -> None:
     nobody = World([], 40).run(tmp_path)
     assert nobody.tracks == ()
     assert nobody.frames == 40
+
+
+def test_flash_does_not_break_a_track(tmp_path: Path) -> None:
+    gone = frozenset({40, 41, 42})
+    world = World([Person(0, _still(300, 180))], 90, white=gone, blind=gone, missed=gone)
+    tracks = world.run(tmp_path)
+    assert tracks.shots == (0,)
+    assert [(t.start, t.end) for t in tracks.tracks] == [(0, 90)]
+    assert np.flatnonzero(~tracks.tracks[0].observed).tolist() == sorted(gone)
+
+
+def test_frames_that_cannot_be_decoded_are_bridged(tmp_path: Path) -> None:
+    person = Person(0, lambda i: (200.0 + i, 180, 30))
+    tracks = World([person], 90, absent=frozenset({50, 51, 52})).run(tmp_path)
+    assert [(t.start, t.end) for t in tracks.tracks] == [(0, 90)]
+    true = person.dense(51)
+    assert true is not None
+    assert np.abs(tracks.dense[1][51:52][0] - true).mean() < 0.5
+
+
+def test_two_who_appear_with_a_third_between_them(tmp_path: Path) -> None:
+    people = [
+        Person(0, lambda i: (150, 150, 28) if i < 80 else None),
+        Person(1, lambda i: (300, 150, 28) if i >= 20 else None),
+        Person(2, _still(480, 220, 34)),
+    ]
+    world = World(people, 100)
+    tracks = world.run(tmp_path)
+    spans = {world.who(tracks, t.id, t.start): (t.start, t.end) for t in tracks.tracks}
+    assert spans == {0: (0, 80), 1: (20, 100), 2: (0, 100)}
 
 
 def test_flicker_of_a_false_alarm_is_dropped(tmp_path: Path) -> None:

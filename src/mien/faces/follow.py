@@ -29,7 +29,7 @@ _MEMORY = 16 << 20
 """Most bytes of thumbnails kept for looking back."""
 _DEEP = 4
 """Every which search looks for middle-sized faces too."""
-_FULL = 20
+_FULL = 40
 """Every which search looks for the smallest faces too, where somebody is being followed."""
 _LARGE = 0.12
 """Height of a face over the longer side of the frame from which every search sees it."""
