@@ -134,7 +134,8 @@ def jobs(
     """List, continue or clean the jobs in the cache.
 
     Args:
-        action: `list` all jobs; `continue` a stopped one; `clean` one, or every job that is not running.
+        action: `list` all jobs; `continue` a stopped one; `clean` one, or every job that is
+            not running and all saved analyses.
         job: The id (its first characters are enough) or folder of the job.
         json: Print JSON.
     """

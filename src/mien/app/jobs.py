@@ -12,7 +12,7 @@ from rich.table import Table
 from mien.app.show import duration
 from mien.errors import JobError
 from mien.run.job import Entry, Folder, entries, find, remove
-from mien.run.place import jobs_home
+from mien.run.place import jobs_home, tracks_home
 
 
 def folder(name: str) -> Folder:
@@ -62,7 +62,7 @@ def _table(found: tuple[Entry, ...]) -> Table:
 
 
 def clean(name: str) -> int:
-    """Remove one job's folder, or those of all jobs that are not running."""
+    """Remove one job's folder, or those of all jobs that are not running and the saved analyses."""
     home = jobs_home()
     if name:
         path = find(home, name).path
@@ -70,5 +70,15 @@ def clean(name: str) -> int:
     else:
         chosen = [entry for entry in entries(home) if entry.state != "running"]
     freed = sum(remove(entry) for entry in chosen)
+    freed += 0 if name else _forget()
     print(f"removed {len(chosen)} job{'' if len(chosen) == 1 else 's'}, {freed / 1e6:.1f} MB")
     return 0
+
+
+def _forget() -> int:
+    """Remove the saved analyses; returns the bytes this freed."""
+    freed = 0
+    for path in tracks_home().glob("*.tracks"):
+        freed += path.stat().st_size
+        path.unlink()
+    return freed
