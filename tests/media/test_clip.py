@@ -313,3 +313,35 @@ def test_fingerprint_follows_content(tmp_path: Path) -> None:
 def test_two_tracks_take_the_moving_one(shared: Path) -> None:
     clip = probe(shared / "media" / "v01_phone_selfie_rot90_hevc_1440x1080.mp4")
     assert (clip.stream, clip.size, len(index(clip))) == (0, (1080, 1440), 53)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts", ".flv", ".nut", ".webm", ".avi"])
+def test_seeking_is_exact_in_every_container(tmp_path: Path, suffix: str) -> None:
+    codec = {".webm": "libvpx-vp9", ".avi": "mpeg4"}.get(suffix, "libx264")
+    options = {"preset": "medium", "x264-params": "open-gop=1:scenecut=0"} if codec == "libx264" else {}
+    path = make(tmp_path / f"a{suffix}", Recipe(frames=60, gop=10, codec=codec, options=options))
+    truth = luma(path)
+    clip = probe(path)
+    known = index(clip)
+    assert len(known) == 60
+    for start in (0, 8, 10, 31, 57):
+        got = list(frames(clip, known, start, start + 3))
+        assert [frame.index for frame in got] == [start, start + 1, start + 2]
+        assert all(frame.planes[0].tobytes() == truth[frame.pts] for frame in got)
+
+
+def test_a_stream_without_times_is_counted(tmp_path: Path) -> None:
+    source = make(tmp_path / "a.mp4", Recipe(frames=20, rate=Fraction(25)))
+    with av.open(str(source)) as container:
+        annexb = av.bitstream.BitStreamFilterContext("h264_mp4toannexb", container.streams.video[0])
+        packets = [
+            p for packet in container.demux(video=0) for p in annexb.filter(packet if packet.size else None)
+        ]
+        raw = b"".join(bytes(packet) for packet in packets)
+    (tmp_path / "a.h264").write_bytes(raw)
+    clip = probe(tmp_path / "a.h264")
+    known = index(clip)
+    assert known.counted
+    assert [int(t) * clip.time_base for t in known.pts] == [Fraction(k, 25) for k in range(20)]
+    got = list(frames(clip, known, 7, 12))
+    assert [frame.planes[0].tobytes() for frame in got] == list(luma(source).values())[7:12]

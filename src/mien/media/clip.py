@@ -118,7 +118,7 @@ class Clip:
 def opened(path: Path) -> Iterator[InputContainer]:
     """A container opened for reading; failures become `MediaError`."""
     try:
-        container = av.open(str(path), "r", metadata_errors="replace")
+        container = av.open(str(path.absolute()), "r", metadata_errors="replace")
     except (OSError, ValueError) as error:
         raise media_error(path, error, "is not a video that can be read") from error
     with container:

@@ -81,17 +81,28 @@ def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[av.Vid
         return
 
 
-def _seek(container: InputContainer, stream: VideoStream, index: FrameIndex, start: int) -> None:
-    """Moves to a key frame from which `start` decodes.
+def _starts(index: FrameIndex, start: int) -> list[int]:
+    """Frames to begin decoding at, best first: the key frame before, some earlier ones, the beginning.
+
+    Some containers find their way only roughly and land too late; then an earlier one is tried.
+    """
+    if index.counted:
+        return [0]
+    keys = np.flatnonzero(index.key[: start + 1])[::-1]
+    return [*(int(key) for key in keys[[k for k in (0, 1, 3, 7) if k < len(keys)]] if key > 0), 0]
+
+
+def _seek(container: InputContainer, stream: VideoStream, index: FrameIndex, key: int) -> None:
+    """Moves to a key frame.
 
     Demuxers differ in whether they compare decoding or presentation times, so the earlier of both is
-    asked for; `frames` checks where it landed.
+    asked for; `_exact` checks where it landed.
     """
-    key = index.key_before(start)
-    if key == 0 or index.counted:
-        return
     depth = stream.codec_context.reorder_depth
-    container.seek(int(min(index.dts[key], index.pts[key])), stream=stream)
+    try:
+        container.seek(int(min(index.dts[key], index.pts[key])), stream=stream)
+    except av.FFmpegError:
+        return  # reading goes on from the beginning
     stream.codec_context.reorder_depth = depth
 
 
@@ -143,26 +154,23 @@ def frames(
 def _exact(
     clip: Clip, index: FrameIndex, start: int, end: int, threads: int, writable: bool
 ) -> Iterator[Frame]:
-    """Frames of a range; where a seek landed too late, once more from the beginning of the file."""
-    landed = False
-    for attempt in ("seek", "beginning"):
+    """Frames of a range; where a seek landed too late, once more from further back."""
+    for origin in _starts(index, start):
+        landed = False
         with opened(clip.path) as container:
             stream = cast("VideoStream", container.streams[clip.stream])
             only(container, clip.stream)
             stream.codec_context.thread_count = threads
             stream.codec_context.thread_type = ThreadType.AUTO
-            if attempt == "seek":
-                _seek(container, stream, index, start)
+            if origin > 0:
+                _seek(container, stream, index, origin)
             for number, picture in _numbered(_pictures(container, stream), index):
-                if number >= end:
+                if number >= end or (number > start and not landed and origin > 0):
                     break
-                if number > start and not landed and attempt == "seek" and index.key_before(start) > 0:
-                    break  # the seek went past what was wanted
-                if number < start:
-                    continue
-                landed = True
-                yield _frame(_converted(picture, clip), clip, index, number, writable)
-        if landed or index.key_before(start) == 0 or index.counted:
+                if number >= start:
+                    landed = True
+                    yield _frame(_converted(picture, clip), clip, index, number, writable)
+        if landed:
             return
 
 

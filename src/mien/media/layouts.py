@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import av
 from av.video.format import VideoFormat
 
 from mien.errors import MediaError
@@ -97,12 +96,3 @@ def nearest(pix_fmt: str) -> Layout:
     kind = kind or ("420" if chroma.width <= 32 else "444")
     name = f"yuv{'a' if alpha else ''}{kind}p{tail}"
     return LAYOUTS.get(name, LAYOUTS[f"yuva444p{tail}" if alpha else f"yuv444p{tail}"])
-
-
-def known(pix_fmt: str) -> bool:
-    """Whether this build of FFmpeg has the pixel format."""
-    try:
-        VideoFormat(pix_fmt)
-    except (ValueError, av.FFmpegError):
-        return False
-    return True

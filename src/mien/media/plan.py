@@ -67,15 +67,10 @@ class EncodePlan:
     gop: int
     threads: int
     segment_format: str
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def trimmed(self) -> bool:
-        """Whether the other streams have to be cut too; decided by `plan`."""
-        return self.start > 0 or self.end < self.total
-
-    total: int = 0
+    total: int
     """Frames in the whole clip."""
+    warnings: tuple[str, ...] = ()
+    """One sentence each: what is done otherwise than asked or than in the input."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,8 +280,8 @@ def plan(
         gop=1 if encoder in codecs.INTRA else max(12, min(300, round((fps or clip.rate) * 5))),
         threads=count,
         segment_format="",
-        warnings=tuple([*clip.warnings, *said]),
         total=len(index),
+        warnings=tuple([*clip.warnings, *said]),
     )
     return _tuned(_shaped(made, clip, encode), clip, encode)
 
@@ -344,8 +339,10 @@ def _ticks(times: Int64, base: Fraction, made: EncodePlan) -> Int64:
     shift = made.origin / made.time_base
     low = scale.denominator * shift.denominator
     num, off = scale.numerator * shift.denominator, shift.numerator * scale.denominator
-    exact = [(int(t) * num - off) for t in times]
-    return np.array([(2 * value + low) // (2 * low) for value in exact], np.int64)
+    most = int(np.max(np.abs(times), initial=0)) * num + abs(off) + low
+    if 4 * most < 2**63:
+        return (2 * (times * num - off) + low) // (2 * low)
+    return np.array([(2 * (int(t) * num - off) + low) // (2 * low) for t in times], np.int64)
 
 
 def _rising(ticks: Int64) -> Int64:
