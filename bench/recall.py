@@ -6,6 +6,7 @@ Run from the repository's root: python -m bench.recall PICTURES [--threads N] > 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -24,15 +25,15 @@ YUV420P = Layout("yuv420p", "yuv", 8, ((0,), (1,), (2,)), (1, 1))
 
 
 def milliseconds(call: Callable[[], object], times: int = 9) -> str:
-    """Median and quartiles of a call, after one that is not counted."""
+    """Median wall time and median processor time (all threads) of a call, after one that is not counted."""
     call()
     took = []
     for _ in range(times):
-        start = time.perf_counter()
+        wall, busy = time.perf_counter(), time.process_time()
         call()
-        took.append((time.perf_counter() - start) * 1000)
-    low, mid, high = statistics.quantiles(took, n=4)
-    return f"{mid:7.1f} ms  (quartiles {low:.1f} to {high:.1f})"
+        took.append((time.perf_counter() - wall, time.process_time() - busy))
+    wall, busy = (statistics.median(part) * 1000 for part in zip(*took, strict=True))
+    return f"{wall:7.1f} ms, processor {busy:7.1f} ms"
 
 
 def as_1080p(path: Path) -> Frame:
@@ -65,7 +66,7 @@ def main() -> None:
             print(f"{name:34} {size:>11} {row.faces:6} {high:>9} {row.found:6} {row.false:6}")
         faces, found, false = (sum(getattr(r, k) for r in rows) for k in ("faces", "found", "false"))
         print(f"{'all':34} {'':11} {faces:6} {'':9} {found:6} {false:6}   recall {found / faces:.3f}")
-        print(f"\n1080p yuv420p, {chosen.threads} threads, {runtime.engines}")
+        print(f"\n1080p yuv420p, {chosen.threads} threads, load {os.getloadavg()[0]:.1f}, {runtime.engines}")
         frame = as_1080p(chosen.pictures / "l13_two_men_handshake.jpg")
         scales = detect.levels(frame.size, settings.min_size, 192)
         for depth in range(1, len(scales) + 1):
