@@ -98,8 +98,6 @@ class Follower:
         self, eyes: Eyes, spill: Spill, detect: Detect, settings: TrackSettings, rate: float
     ) -> None:
         self.tracklets: list[Tracklet] = []
-        self.searches = 0
-        """Whole-frame detections so far."""
         self._eyes = eyes
         self._spill = spill
         self._interval = max(1, round(detect.interval * rate))
@@ -181,7 +179,6 @@ class Follower:
 
     def _search(self, frame: Frame) -> None:
         """Whole-frame detection: confirm known faces, start new ones, give up doubtful ones."""
-        self.searches += 1
         depth = self._depth(frame.index)
         found = self._eyes.find(frame, depth)
         known = np.array([live.tracklet.last(1)[0] for live in self._live]).reshape(-1, 4)

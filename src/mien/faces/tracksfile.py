@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -223,9 +223,3 @@ def _track(path: Path, file: BinaryIO, entry: Mapping[str, Any]) -> Track:
         shot=int(entry["shot"]),
         person=int(entry["person"]),
     )
-
-
-def with_people(tracks: Tracks, people: Mapping[int, int]) -> Tracks:
-    """`tracks` with other persons: track id to person."""
-    changed = tuple(replace(t, person=people.get(t.id, t.person)) for t in tracks.tracks)
-    return replace(tracks, tracks=changed)
