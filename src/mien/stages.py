@@ -28,6 +28,8 @@ VIEWS = 6
 """Most portraits of an identity; more views of a source add little and cost time in every frame."""
 DIFFERENT = np.array([0.25, 0.25, 0.06, 0.08, 0.12, 0.12])
 """How far two views must differ in a trait (see `anatomy.expression`) to be counted as different."""
+PORTRAIT_MARGIN = 0.25
+"""Room around a source's landmarks, as a share of their extent: the landmarker needs some."""
 _RGB24 = Layout("rgb24", "rgb", 8, ((0, 1, 2),))
 _RGB = Colour(matrix="rgb", full_range=True)
 
@@ -57,7 +59,7 @@ def describe(frame: Frame, runtime: Runtime, settings: Detect) -> tuple[Portrait
     if faces.dense is None or len(faces) == 0:
         return None, 0
     dense = faces.dense[int(np.argmax(geometry.area(faces.box)))]
-    matrix, size = mesh.frame_matrix(dense)
+    matrix, size = mesh.frame_matrix(dense, PORTRAIT_MARGIN)
     rgb = np.clip(cpu.crop(frame, matrix, size), 0.0, 1.0)
     local = moved(dense, matrix)
     return Portrait(rgb=rgb, dense=local, mirrored=_mirrored(rgb, local, runtime)), len(faces)

@@ -70,7 +70,7 @@ def match_detail(face: Float32, target: Float32, skin: Float32, amount: float) -
     """
     if amount == 0.0:
         return face
-    rows, columns = (slice(n // 5, n - n // 5) for n in face.shape[:2])  # enough to measure on
+    rows, columns = (slice(n // 4, n - n // 4) for n in face.shape[:2])  # enough to measure on
     middle = (rows, columns)
     where = _nearest(skin, face.shape[:2], middle, 2) > 0.5
     if np.count_nonzero(where) < 64:

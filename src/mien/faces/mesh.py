@@ -18,11 +18,11 @@ from mien.images import cpu
 from mien.settings import Mask, Swap
 from mien.types import Float32, Float64, Int64, Portrait
 
-MARGIN = 0.12
+MARGIN = 0.04
 """Room around the landmarks in a crop, as a share of their extent."""
 LARGEST = 1024
 """Longest side of a crop in pixels; larger faces are rendered at this size and enlarged."""
-MAP = 160
+MAP = 128
 """The warp is computed on a grid of about this many points a side, then enlarged: it is piecewise linear."""
 MIRROR_MATCH = 0.1
 """How well a mirror image competes with the true picture: it serves where that shows nothing."""
@@ -68,24 +68,24 @@ class Texture:
     """(N,) the same, as `anatomy.edge_distance` counts it."""
 
 
-def frame_matrix(dense: Float64) -> tuple[Float64, tuple[int, int]]:
+def frame_matrix(dense: Float64, margin: float = MARGIN) -> tuple[Float64, tuple[int, int]]:
     """Where to cut the crop for a face: upright, on whole pixels, at the frame's own scale.
 
     Args:
         dense: (N, 3) landmarks in display pixels.
+        margin: Room around them, as a share of their extent.
 
     Returns:
         (2, 3) affine from display pixels to crop pixels, and the crop's width and height.
     """
     low, high = dense[:, :2].min(axis=0), dense[:, :2].max(axis=0)
-    extent = float((high - low).max())
-    # The side moves in coarse steps, so that grids laid over the crop do not shimmer.
-    side = int(np.ceil(extent * (1.0 + 2.0 * MARGIN) / 16.0)) * 16
-    origin = np.floor((low + high) / 2.0 - side / 2.0)
-    scale = min(1.0, LARGEST / side)
+    # Sides move in coarse steps, so that grids laid over the crop do not shimmer.
+    sides = np.ceil((high - low) * (1.0 + 2.0 * margin) / 16.0) * 16.0
+    origin = np.floor((low + high - sides) / 2.0)
+    scale = min(1.0, LARGEST / float(sides.max()))
     matrix = np.array([[scale, 0.0, -origin[0] * scale], [0.0, scale, -origin[1] * scale]])
-    size = max(16, round(side * scale))
-    return matrix, (size, size)
+    width, height = np.maximum(np.round(sides * scale), 16.0).astype(int)
+    return matrix, (int(width), int(height))
 
 
 def prepare(portraits: Sequence[Portrait], topology: Topology) -> Texture:
@@ -174,7 +174,7 @@ def swap(texture: Texture, crop: Float32, dense: Float64, swap: Swap, mask: Mask
     height, width = crop.shape[:2]
     step = max(1.0, max(height, width) / MAP)
     grid = (round(width / step), round(height / step))
-    small = dense * (grid[0] / width)
+    small = dense * np.array([grid[0] / width, grid[1] / height, grid[0] / width])
     fits = _fits(texture, dense)
     alpha = _alpha(texture, fits, dense, mask)
     values = np.column_stack([alpha, texture.edge, texture.atlas[:, :2]])
