@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs gallery clean
 
 demo: $(VENV)/.demo  ## Swap a face in a demo clip, from nothing.
 	$(BIN)/python -m mien.app.demo $(DEMO_ARGS)
@@ -21,6 +21,10 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.docs  ## The documentation as a web site in site/.
 	$(BIN)/mkdocs build --strict
+
+gallery: $(VENV)/.demo  ## Make the pictures of the documentation anew.
+	$(BIN)/python -m mien.app.demo --target hopper --gallery docs/gallery
+	$(BIN)/python -m mien.app.demo --target astronaut --gallery docs/gallery
 
 clean:
 	rm -rf out site dist .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -17,12 +17,13 @@ from mien.run import sheet, verbs
 from mien.settings import Job, Role
 
 
-def run(target: demo.Name = "astronaut", output: Path = Path("out/demo")) -> int:
+def run(target: demo.Name = "hopper", output: Path = Path("out/demo"), gallery: Path | None = None) -> int:
     """Build the demo clip, swap its face, and write a before/after sheet.
 
     Args:
         target: The portrait that the clip is made from; the other one is the source.
         output: Folder for everything that is written.
+        gallery: Folder for the sheet as a small JPEG, for the documentation.
     """
     output.mkdir(parents=True, exist_ok=True)
     source = next(name for name in demo.NAMES if name != target)
@@ -38,6 +39,8 @@ def run(target: demo.Name = "astronaut", output: Path = Path("out/demo")) -> int
     if code == 0:
         before_after = output / f"{target}_as_{source}.png"
         sheet.before_after(clip, result, before_after)
+        if gallery is not None:
+            sheet.before_after(clip, result, gallery / f"{result.stem}.jpg", moments=3)
         print(f"before: {clip}\nafter:  {result}\nsheet:  {before_after}")
     return code
 

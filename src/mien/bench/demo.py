@@ -36,7 +36,7 @@ class Shot:
     size: tuple[int, int] = (1280, 720)
     rate: Fraction = Fraction(25)
     seconds: float = 6.0
-    face: float = 0.15
+    face: float = 0.2
     """Distance between the eyes as a share of the picture's height."""
     noise: float = 0.008
     """Standard deviation of the sensor noise, 0 to 1."""

@@ -88,4 +88,4 @@ def before_after(before: Path, after: Path, path: Path, moments: int = 4, width:
         for number in np.linspace(0, len(index) - 1, moments + 2).round().astype(int)[1:-1]:
             for frame in frames(clip, index, int(number), int(number) + 1, writable=False):
                 rows.append(cpu.thumbnail(frame, (width, height)))
-    grid(rows, [""] * len(rows), moments).save(path)
+    grid(rows, [""] * len(rows), moments).save(path, quality=88)
