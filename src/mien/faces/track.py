@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from mien.faces.rows import Spill
 from mien.faces.smooth import STABLE
@@ -153,6 +152,12 @@ def assign(cost: Float64, limit: float) -> list[tuple[int, int]]:
     """
     if not cost.size:
         return []
+    if min(cost.shape) == 1:
+        best = np.unravel_index(np.argmin(cost), cost.shape)
+        return [(int(best[0]), int(best[1]))] if cost[best] <= limit else []
+    # Only crowds pay for the import: it takes half a second.
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(np.where(cost <= limit, cost, _FAR))
     return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if cost[r, c] <= limit]
 

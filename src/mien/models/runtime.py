@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 EngineName: TypeAlias = Literal["openvino", "onnxruntime"]
 
+SMALL = 4_000_000
+"""Networks of fewer bytes run on one thread: a second one gains nothing and takes the decoder's."""
+
 
 class Engine(Protocol):
     """A loaded network."""
@@ -147,7 +150,8 @@ class Runtime:
             key = (card, engine)
             if key not in self._sessions:
                 path = self.store.locate(card)[card.network.name]
-                loaded = _ENGINES[engine](card, path, self.threads)
+                threads = 1 if card.network.bytes < SMALL else self.threads
+                loaded = _ENGINES[engine](card, path, threads)
                 _match(card, "input", card.inputs, loaded.inputs)
                 _match(card, "output", card.outputs, loaded.outputs)
                 self._sessions[key] = Session(card, loaded)
@@ -211,7 +215,7 @@ class _OpenVino:
             "INFERENCE_NUM_THREADS": threads,
         }
         self._compiled: dict[int, ov.CompiledModel] = {}
-        model = self._read(card.name)
+        self._model = model = self._read(card.name)
         self.inputs: Mapping[str, tuple[int, ...]] = {
             port.any_name: _item_shape(port) for port in model.inputs
         }
@@ -224,7 +228,7 @@ class _OpenVino:
     def prepare(self, batch: int) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
         """An infer request of its own for this batch size."""
         if batch not in self._compiled:
-            model = self._read(str(self._path))
+            model = self._model.clone()
             _free_batch(model)
             model.reshape({name: [batch, *shape] for name, shape in self.inputs.items()})
             self._compiled[batch] = self._core.compile_model(model, "CPU", self._options)
