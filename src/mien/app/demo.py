@@ -11,6 +11,7 @@ from pathlib import Path
 import tyro
 
 from mien.app.cli import follow
+from mien.app.models import fetch
 from mien.bench import demo
 from mien.models.runtime import Runtime
 from mien.run import sheet, verbs
@@ -31,7 +32,7 @@ def run(target: demo.Name = "hopper", output: Path = Path("out/demo"), gallery: 
     clip, result = output / f"{target}.mp4", output / f"{target}_as_{source}.mp4"
     if not clip.exists():
         print(f"filming {target}: {demo.Shot().seconds:g} s of video ...", flush=True)
-        with Runtime() as runtime:
+        with Runtime(store=fetch()) as runtime:
             doll = demo.puppet(target, runtime)
         demo.write_clip(clip, demo.Shot(), doll)
     job = Job(target=clip, output=result, cast=(Role(sources=(picture,)),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -55,7 +56,7 @@ def _table(found: tuple[Entry, ...]) -> Table:
             duration(time.time() - entry.created),
             str(entry.segments),
             f"{entry.bytes / 1e6:.1f}",
-            entry.target,
+            Path(entry.target).name,
             entry.output,
         )
     return table

@@ -9,13 +9,11 @@ from mien.models.card import CARDS
 from mien.models.store import Store
 
 
-def show(path_only: bool) -> int:
-    """List the models, getting absent ones first."""
-    if path_only:
-        print(Store().folder)
-        return 0
+def fetch() -> Store:
+    """A store that has all default models; shows a bar while some are being got."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
         def on_progress(label: str, done: int, total: int) -> None:
@@ -24,8 +22,18 @@ def show(path_only: bool) -> int:
             progress.update(tasks[label], completed=done, total=total)
 
         store = Store(on_progress=on_progress)
-        found = {card: store.locate(card) for card in CARDS}
-    for card, files in found.items():
-        for name, path in files.items():
+        for card in CARDS:
+            store.locate(card)
+    return store
+
+
+def show(path_only: bool) -> int:
+    """List the models, getting absent ones first."""
+    if path_only:
+        print(Store().folder)
+        return 0
+    store = fetch()
+    for card in CARDS:
+        for name, path in store.locate(card).items():
             print(f"{card.name}: {card.licence}, {path.stat().st_size:,} bytes, {path.parent / name}")
     return 0
