@@ -91,7 +91,7 @@ class Topology:
         around = self.triangles.T.ravel()
         total = np.stack([np.bincount(around, np.tile(axis, 3), len(dense)) for axis in faces.T], axis=1)
         total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
-        return total * (1.0, 1.0, -1.0)  # landmark z grows away from the viewer
+        return np.asarray(total * (1.0, 1.0, -1.0), np.float64)  # landmark z grows away from the viewer
 
 
 def height(dense: Float64) -> float:
@@ -124,7 +124,7 @@ def edge_distance(dense: Float64) -> Float64:
     down = dense[CHIN] - dense[FOREHEAD]
     along = (dense - dense[FOREHEAD]) @ down / (down @ down)
     upper = 1.0 - np.clip((along - 0.55) / 0.2, 0.0, 1.0)
-    return rim_distance(dense, OVAL) / (1.0 + 1.5 * upper)
+    return np.asarray(rim_distance(dense, OVAL) / (1.0 + 1.5 * upper), np.float64)
 
 
 def expression(dense: Float64) -> Float64:

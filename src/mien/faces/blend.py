@@ -99,7 +99,7 @@ def _nearest(picture: Float32, shape: tuple[int, int], part: tuple[slice, slice]
     rows, columns = (
         np.arange(n)[cut][::step] * have // n for n, cut, have in zip(shape, part, picture.shape, strict=True)
     )
-    return picture[rows[:, None], columns[None]]
+    return np.asarray(picture[rows[:, None], columns[None]], np.float32)
 
 
 def _energies(picture: Float32, where: Array) -> tuple[float, float]:
