@@ -122,7 +122,7 @@ def swap(job: Job, folder: Path | None) -> Generator[Event, None, None]:
             for role in job.cast:
                 made_of = source.texture(role, runtime, job.settings)
                 textures.append((yield from clock.run("source", made_of)))
-            tracks = yield from _known(film, job.settings, runtime, clock, _cache(place, folder), place.path)
+            tracks = yield from _known(film, job.settings, runtime, clock, _cache(place), place.path)
             parts = assign(job, textures, tracks)
             missing = [s for s in segments if s not in finished]
             yield from _render(film, made, place, missing, parts, tracks, job.settings, clock, resumed)
@@ -187,9 +187,9 @@ def _suffix(made: EncodePlan) -> str:
     return "." + made.segment_format
 
 
-def _cache(place: Folder, given: Path | None) -> Path:
-    """Where analyses are kept: beside the others, or in the folder that somebody chose for the job."""
-    return tracks_home() if given is None else place.path
+def _cache(place: Folder) -> Path:
+    """Where analyses are kept: with all others, or in the folder that somebody chose for the job."""
+    return tracks_home() if place.path.parent == jobs_home() else place.path
 
 
 def _said(film: Footage, made: EncodePlan) -> Iterator[Warned]:
