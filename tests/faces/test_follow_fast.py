@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from mien import pipeline
 from mien.media.clip import index, probe
 from mien.media.decode import frames
