@@ -147,6 +147,14 @@ def test_segments_without_key_frames(tmp_path: Path) -> None:
     assert [len(part) for part in parts] == [12, 12, 12, 24]
 
 
+def test_a_short_end_belongs_to_the_segment_before(tmp_path: Path) -> None:
+    clip = probe(make(tmp_path / "a.mp4", Recipe(frames=62, gop=20, options={"sc_threshold": "0"})))
+    known = index(clip)
+    assert [len(part) for part in known.segments(0, 62, 20 / 24)] == [20, 20, 22]
+    assert [len(part) for part in known.segments(0, 46, 20 / 24)] == [20, 20, 6]
+    assert [len(part) for part in known.segments(0, 2, 20 / 24)] == [2]
+
+
 @pytest.mark.parametrize("start", [0, 1, 9, 10, 11, 13, 25, 39])
 def test_any_frame_of_an_open_gop(tmp_path: Path, start: int) -> None:
     recipe = Recipe(

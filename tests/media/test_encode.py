@@ -311,3 +311,21 @@ def test_new_rate_end_to_end(tmp_path: Path, plain: tuple[Clip, FrameIndex], fps
     for k, picture in enumerate(got):
         gap = [abs(t - k / Fraction(fps)) for t in times]
         assert any(np.array_equal(picture, want[n]) for n in range(30) if gap[n] == min(gap))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_hevc_of_very_few_frames(count: int, tmp_path: Path) -> None:
+    """x265 leaves decoding times to chance where there are fewer frames than it reorders."""
+    path = make(
+        tmp_path / "in.mp4", Recipe(frames=count, codec="libx265", options={"x265-params": "bframes=0"})
+    )
+    known = probe(path)
+    times = index(known)
+    made = plan(known, times, Encode(), tmp_path / "out.mp4", threads=2)
+    for _ in range(6):
+        written = tmp_path / "segment.mp4"
+        with SegmentWriter(written, made, schedule(made, times, known, 0, count)) as writer:
+            for frame in frames(known, times):
+                writer.write(frame)
+        with av.open(str(written)) as container:
+            assert len(list(container.decode(video=0))) == count

@@ -365,7 +365,8 @@ class FrameIndex:
         """Segments that together are [start, end), each about `seconds` long, cut at key frames.
 
         Cuts lie at key frames of the input where there is one near, so that little is decoded twice; a run
-        without key frames longer than twice `seconds` is cut regardless.
+        without key frames longer than twice `seconds` is cut regardless. An end shorter than a quarter of
+        `seconds` belongs to the segment before it: encoders do poorly on a few frames.
         """
         if not 0 <= start < end <= len(self):
             raise ValueError(f"segments: expected 0 <= start < end <= {len(self)}, got [{start}, {end})")
@@ -382,6 +383,9 @@ class FrameIndex:
                 break
             cut = low + int(keys[0]) if len(keys) else low
             cuts.append(cut)
+        last = int(self.pts[end]) if end < len(self) else self.end_pts
+        if len(cuts) > 1 and 4 * (last - int(self.pts[cuts[-1]])) < step:
+            cuts.pop()
         bounds = [*cuts, end]
         return tuple(Segment(n, bounds[n], bounds[n + 1]) for n in range(len(cuts)))
 

@@ -330,7 +330,12 @@ def _tuned(made: EncodePlan, clip: Clip, encode: Encode) -> EncodePlan:
         segments = "matroska" if layout.alpha else "mp4"
     else:
         segments = "mov" if made.encoder in ("prores_ks", "qtrle") else "nut"
-    return replace(made, options=recipe.options, qscale=recipe.qscale, segment_format=segments)
+    options = dict(recipe.options)
+    pictures = (made.end - made.start) * (made.fps or clip.rate) / clip.rate
+    if made.encoder == "libx265" and pictures < 3:
+        # x265 leaves decoding times unset where there are fewer pictures than it reorders.
+        options["x265-params"] += ":bframes=0"
+    return replace(made, options=options, qscale=recipe.qscale, segment_format=segments)
 
 
 def _ticks(times: Int64, base: Fraction, made: EncodePlan) -> Int64:
