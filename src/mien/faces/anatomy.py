@@ -90,8 +90,9 @@ class Topology:
         faces = np.cross(b - a, c - a)
         around = self.triangles.T.ravel()
         total = np.stack([np.bincount(around, np.tile(axis, 3), len(dense)) for axis in faces.T], axis=1)
-        total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
-        return np.asarray(total * (1.0, 1.0, -1.0), np.float64)  # landmark z grows away from the viewer
+        length = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+        # Landmark z grows away from the viewer.
+        return np.asarray(total / length * np.array([1.0, 1.0, -1.0]), np.float64)
 
 
 def height(dense: Float64) -> float:

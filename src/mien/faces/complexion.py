@@ -20,14 +20,14 @@ INSIDE, OUTSIDE = 2.2, 3.7
 """Robust standard deviations from the face's skin at which something is certainly skin, certainly not."""
 INNER, RIM = 0.1, 0.08
 """Distances from the rim, in heights of the face: surely face beyond the first, edge within the second."""
-SOURCE_STRICT = 1.5
-"""How much more of a source is doubted than of a target."""
+STRICT = 1.5
+"""How much more is doubted of sources and of faces with spectacles."""
 SPECTACLES = (0.14, 0.2)
 """Shares of the places that spectacles cover that are not skin, between which spectacles become certain."""
 
 
-def skin(rgb: Float32, inner: Array, detail: float, strict: float = 1.0) -> Float32:
-    """How likely each pixel shows the skin of this face, 0 to 1.
+def distance(rgb: Float32, inner: Array, detail: float) -> Float32:
+    """How far each pixel is from the skin of this face, in robust standard deviations.
 
     Log luminance and two log chromaticities are compared with their medians over the inner face,
     in units of the median absolute deviation there.
@@ -36,25 +36,24 @@ def skin(rgb: Float32, inner: Array, detail: float, strict: float = 1.0) -> Floa
         rgb: (H, W, 3) R'G'B'.
         inner: (H, W) bool, surely face: cheeks, nose, chin, without eyes, brows and mouth.
         detail: Blur in pixels against noise.
-        strict: Counts every difference this many times.
 
     Returns:
         (H, W) float32.
     """
     if np.count_nonzero(inner) < 32:
-        return np.ones(rgb.shape[:2], np.float32)
-    light = np.log(np.maximum(cpu.blur(rgb, detail), 0.0) + np.float32(FLOOR))
-    axes = np.stack(
-        [light.mean(axis=2), light[..., 0] - light[..., 1], light[..., 1] - light[..., 2]], axis=2
-    )
-    known = axes[inner][::2]  # every other pixel says as much
+        return np.zeros(rgb.shape[:2], np.float32)
+    axes = np.log(np.maximum(cpu.blur(rgb, detail), 0.0) + np.float32(FLOOR)) @ AXES
+    known = axes[inner][::3]  # a third of the pixels says as much
     middle = np.median(known, axis=0)
     spread = np.maximum(1.4826 * np.median(np.abs(known - middle), axis=0), SPREAD)
     spread[0] *= LUMINANCE_SLACK
-    scaled = (axes - middle) * (np.float32(strict) / spread)
-    distance = np.sqrt(np.einsum("hwc,hwc->hw", scaled, scaled))
-    likely: Float32 = np.clip((OUTSIDE - distance) / (OUTSIDE - INSIDE), 0.0, 1.0).astype(np.float32)
-    return likely
+    scaled = (axes - middle) / spread
+    return np.asarray(np.sqrt(np.einsum("hwc,hwc->hw", scaled, scaled)), np.float32)
+
+
+def _alien(far: Float32, strict: float = 1.0) -> Float32:
+    """How surely each pixel is not skin, 0 to 1; `strict` counts every difference that many times."""
+    return np.asarray(np.clip((strict * far - INSIDE) / (OUTSIDE - INSIDE), 0.0, 1.0), np.float32)
 
 
 def features(dense: Float64, size: tuple[int, int], soft: float = 0.02) -> Float32:
@@ -91,9 +90,12 @@ def doubtful(rgb: Float32, dense: Float64, rim: Float32, parts: Float32) -> Floa
     Returns:
         (H, W) 0 to 1.
     """
-    tall = anatomy.height(dense)
-    likely = skin(rgb, (rim > INNER) & (parts < 0.3), tall * 0.006)
-    return _covered(1.0 - likely, dense, rim, parts, 1.0)
+    far = distance(rgb, (rim > INNER) & (parts < 0.3), anatomy.height(dense) * 0.006)
+    plain, strictly = _alien(far), _alien(far, STRICT)
+    lenses = _lenses(dense, rim.shape)
+    worn = _spectacles(strictly, dense, (lenses > 0.5) & (parts < 0.2) & (rim > 1.2 * RIM))
+    behind = np.float32(worn) * lenses
+    return _covered(plain + behind * (strictly - plain), dense, rim, parts, behind, 1.0)
 
 
 def spoilt(rgb: Float32, dense: Float64, rim: Float32) -> tuple[Float32, float]:
@@ -108,13 +110,19 @@ def spoilt(rgb: Float32, dense: Float64, rim: Float32) -> tuple[Float32, float]:
     size = (rgb.shape[1], rgb.shape[0])
     tall = anatomy.height(dense)
     parts = features(dense, size)
-    alien = 1.0 - skin(rgb, (rim > INNER) & (parts < 0.3), tall * 0.006, SOURCE_STRICT)
-    lenses = cpu.fill_polygons(size, [grown(dense[list(anatomy.LENSES), :2], 1.14)], tall * 0.01)
+    alien = _alien(distance(rgb, (rim > INNER) & (parts < 0.3), tall * 0.006), STRICT)
+    lenses = _lenses(dense, rim.shape)
     worn = _spectacles(alien, dense, (lenses > 0.5) & (parts < 0.2) & (rim > 1.2 * RIM))
-    found = _covered(alien, dense, rim, parts, SOURCE_STRICT)
+    found = _covered(alien, dense, rim, parts, np.float32(worn) * lenses, STRICT)
     eyes = [grown(dense[list(ids), :2], 1.25) for ids in (anatomy.LEFT_EYE, anatomy.RIGHT_EYE)]
     behind = lenses * (1.0 - cpu.fill_polygons(size, eyes, tall * 0.01))
     return np.maximum(found, np.float32(worn) * behind), worn
+
+
+def _lenses(dense: Float64, shape: tuple[int, ...]) -> Float32:
+    """(H, W) 1 where spectacles may be, rims included."""
+    outline = grown(dense[list(anatomy.LENSES), :2], 1.14)
+    return cpu.fill_polygons((shape[1], shape[0]), [outline], anatomy.height(dense) * 0.01)
 
 
 def _spectacles(alien: Float32, dense: Float64, region: Array) -> float:
@@ -125,20 +133,23 @@ def _spectacles(alien: Float32, dense: Float64, region: Array) -> float:
     size = (alien.shape[1], alien.shape[0])
     middle = dense[list(anatomy.BRIDGE), :2].mean(axis=0)
     across = dense[anatomy.RIGHT_CHEEK, :2] - dense[anatomy.LEFT_CHEEK, :2]
-    y, x = np.mgrid[: size[1], : size[0]] + 0.5
-    left = (x - middle[0]) * across[0] + (y - middle[1]) * across[1] < 0.0
+    y, x = np.ogrid[: size[1], : size[0]]
+    left = (x + 0.5 - middle[0]) * across[0] + (y + 0.5 - middle[1]) * across[1] < 0.0
     bridge = cpu.fill_polygons(size, [dense[list(anatomy.BRIDGE), :2]], 0.0) > 0.5
     places = (region & left, region & ~left, bridge)
     least = min(float(alien[p].mean()) if np.any(p) else 0.0 for p in places)
     return min(1.0, max(0.0, (least - SPECTACLES[0]) / (SPECTACLES[1] - SPECTACLES[0])))
 
 
-def _covered(alien: Float32, dense: Float64, rim: Float32, parts: Float32, strict: float) -> Float32:
+def _covered(
+    alien: Float32, dense: Float64, rim: Float32, parts: Float32, lenses: Float32, strict: float
+) -> Float32:
     """Keep what is alien around the eyes and along the rim, and a little around it."""
     tall = anatomy.height(dense)
     band = cpu.fill_polygons((rim.shape[1], rim.shape[0]), [dense[list(anatomy.EYE_BAND), :2]], tall * 0.01)
     edge = np.clip(2.0 - 2.0 * rim / (RIM * strict), 0.0, 1.0)
-    spread = cpu.blur(alien * np.maximum(band, edge) * (1.0 - parts), tall * 0.008 * strict)
+    where = np.maximum(np.maximum(band, lenses), edge) * (1.0 - parts)
+    spread = cpu.blur(alien * where, tall * 0.008 * strict)
     return np.asarray(np.clip(1.6 * strict**2 * spread, 0.0, 1.0) * (1.0 - parts), np.float32)
 
 

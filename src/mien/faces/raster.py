@@ -45,7 +45,7 @@ def cover(points: Float64, depth: Float64, triangles: Int64, size: tuple[int, in
     top = np.clip(np.ceil(ys.min(axis=1) - 0.5), 0, height).astype(np.int64)
     bottom = np.clip(np.floor(ys.max(axis=1) - 0.5), -1, height - 1).astype(np.int64)
     run, row = _spread(top, np.maximum(bottom - top + 1, 0))
-    left, right = _row_ends(corners[run], row + 0.5)
+    left, right = _row_ends(corners[run], row.astype(np.float64) + 0.5)
     first = np.clip(np.ceil(left - 0.5), 0, width).astype(np.int64)
     last = np.clip(np.floor(right - 0.5), -1, width - 1).astype(np.int64)
     span, column = _spread(first, np.maximum(last - first + 1, 0))
