@@ -204,14 +204,14 @@ def test_lossy_formats_keep_what_is_said(suffix: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
 def test_the_label_is_in_the_file(suffix: str, tmp_path: Path) -> None:
-    edit = label.Edit("1.2", ("face replaced (mesh)",), generative=False)
-    source = ImageInfo("png", xmp=label.xmp(label.Edit("1.1", (), generative=True)))
+    edit = label.Edit("1.2", ("face replaced (mesh)",))
+    source = ImageInfo("png", xmp=label.xmp(label.Edit("1.1", ())))
     packet = label.xmp(edit, source.xmp)
     write_image(tmp_path / f"a{suffix}", frame(smooth()), source, xmp=packet)
     with Image.open(tmp_path / f"a{suffix}") as seen:
         found = seen.info["xmp"]
     assert found == packet
-    assert label.digital_source_type(found) == label.SYNTHETIC
+    assert label.digital_source_type(found) == label.SOURCE_TYPE
     assert b"edited with mien 1.2: face replaced (mesh)" in found
 
 

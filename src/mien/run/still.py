@@ -115,7 +115,7 @@ def _one(
             chosen = found[list(people.select(tracks, role.faces))]
             stages.swap(frame, chosen, texture, job.settings, clock.stage)
             count += len(chosen)
-    edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",), generative=False)
+    edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",))
     with clock.stage("encode"):
         packet = label.xmp(edit, info.xmp)
         notes += write_image(output, frame, info, quality=job.settings.encode.quality, xmp=packet)

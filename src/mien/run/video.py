@@ -367,6 +367,6 @@ class Splitter:
 def _join(job: Job, film: Footage, made: EncodePlan, paths: Sequence[Path]) -> Joined:
     """The finished file, with what it says about itself."""
     names: Mapping[str, Literal["mov", "mkv", "webm"]] = {"mov": "mov", "matroska": "mkv", "webm": "webm"}
-    edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",), generative=False)
+    edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",))
     tags = label.metadata(edit, film.clip.metadata, names.get(made.format, "mp4"))
     return join(made, paths, film.clip, film.index, metadata=tags, xmp=label.xmp(edit, limit=0))

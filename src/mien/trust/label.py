@@ -1,35 +1,21 @@
 """What an output says about itself: an XMP packet for pictures, metadata tags for video containers.
 
-The digital source type is the IPTC's (NewsCodes "Digital Source Type",
-http://cv.iptc.org/newscodes/digitalsourcetype/):
-
-* `compositeWithTrainedAlgorithmicMedia` ("Augmentation, correction or enhancement using a Generative AI
-  model") as soon as any network painted pixels.
-* `composite` ("Mix or composite of several elements, any of which may or may not be generative AI") for the
-  mesh swapper, which only warps one picture's pixels onto another's. `compositeCapture` would vouch that
-  source and target are captures of real life, which nobody here can know; `algorithmicallyEnhanced` is
-  defined as "without changing the main content", and a face is the main content.
-* `compositeSynthetic` ("at least one of which is Generative AI") instead of `composite` where the input's own
-  packet says that it is generative: an edit must not launder that.
+The digital source type is the IPTC's `compositeWithTrainedAlgorithmicMedia` (NewsCodes "Digital Source Type",
+http://cv.iptc.org/newscodes/digitalsourcetype/), for every swapper: see `docs/decisions.md`. It replaces
+whatever the input said of itself, and never says less than that.
 """
 
 from __future__ import annotations
 
 import io
-import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 _CV = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-COMPOSITE = _CV + "composite"
-SYNTHETIC = _CV + "compositeSynthetic"
-TRAINED = _CV + "compositeWithTrainedAlgorithmicMedia"
-_CLAIM = re.compile(r"cv\.iptc\.org/newscodes/digitalsourcetype/(\w+)")
-_GENERATIVE = frozenset(
-    {"trainedAlgorithmicMedia", "compositeSynthetic", "compositeWithTrainedAlgorithmicMedia"}
-)
+SOURCE_TYPE = _CV + "compositeWithTrainedAlgorithmicMedia"
+"""What every output says it is."""
 
 _X = "adobe:ns:meta/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -74,8 +60,6 @@ class Edit:
     """Version of mien."""
     changes: tuple[str, ...]
     """What was changed, such as "face replaced (mesh)"."""
-    generative: bool
-    """Whether any network painted pixels (a neural swapper or enhancer); finding faces does not count."""
 
     @property
     def agent(self) -> str:
@@ -86,19 +70,6 @@ class Edit:
     def text(self) -> str:
         """One sentence for people."""
         return f"edited with {self.agent}" + (f": {'; '.join(self.changes)}" if self.changes else "")
-
-
-def source_type(edit: Edit, existing: Iterable[str] = ()) -> str:
-    """IPTC digital source type of the result.
-
-    Args:
-        edit: What was done.
-        existing: Source types the inputs claim for themselves (URI, QCode or bare term).
-    """
-    if edit.generative:
-        return TRAINED
-    terms = {claim.replace(":", "/").rstrip("/").rsplit("/", 1)[-1].strip() for claim in existing}
-    return SYNTHETIC if terms & _GENERATIVE else COMPOSITE
 
 
 def xmp(edit: Edit, existing: bytes = b"", *, limit: int = JPEG_LIMIT) -> bytes:
@@ -118,9 +89,9 @@ def xmp(edit: Edit, existing: bytes = b"", *, limit: int = JPEG_LIMIT) -> bytes:
     if rdf is None:
         rdf = ET.SubElement(root, f"{{{_RDF}}}RDF")
     bodies = rdf.findall(f"{{{_RDF}}}Description")
-    claims = _take(bodies)
+    _drop_stale(bodies)
     body = ET.SubElement(rdf, f"{{{_RDF}}}Description", {_ABOUT: bodies[0].get(_ABOUT, "") if bodies else ""})
-    ET.SubElement(body, _TYPE).text = source_type(edit, claims)
+    ET.SubElement(body, _TYPE).text = SOURCE_TYPE
     kept = [body, _history(bodies, body, edit)]
     if not any(b.find(f"{{{_DC}}}description") is not None for b in bodies):
         kept.append(_description(body, edit.text))
@@ -157,16 +128,13 @@ def metadata(
         container: FFmpeg's name of the container.
     """
     tags = dict(existing or {})
-    # MP4 has only the comment to say it in, so a claim is looked for in every tag.
-    claims = [term for value in tags.values() for term in _CLAIM.findall(value)]
-    kind = source_type(edit, claims)
     key = next((k for k in tags if k.casefold() == "comment"), "comment")
     before = tags.get(key, "").strip()
-    line = f"{edit.text} (digital source type: {kind})"
+    line = f"{edit.text} (digital source type: {SOURCE_TYPE})"
     tags[key] = f"{before}\n{line}" if before and line not in before else line
     if container in {"mkv", "webm"}:
         tags = {k: v for k, v in tags.items() if k.casefold() != "digital_source_type"}
-        tags["DIGITAL_SOURCE_TYPE"] = kind
+        tags["DIGITAL_SOURCE_TYPE"] = SOURCE_TYPE
     return tags
 
 
@@ -202,18 +170,13 @@ def _fresh(prefix: str, taken: set[str]) -> str:
     return name
 
 
-def _take(bodies: list[ET.Element]) -> list[str]:
-    """Take the source type and what is stale out of the packet; returns the source types."""
-    claims: list[str] = []
+def _drop_stale(bodies: list[ET.Element]) -> None:
+    """Take the source type and what is stale out of the packet."""
     for body in bodies:
         for name in [n for n in body.attrib if n == _TYPE or _is_stale(n)]:
-            value = body.attrib.pop(name)
-            claims += [value] if name == _TYPE else []
+            del body.attrib[name]
         for child in [c for c in body if c.tag == _TYPE or _is_stale(c.tag)]:
             body.remove(child)
-            if child.tag == _TYPE:
-                claims.append(child.text or child.get(f"{{{_RDF}}}resource") or "")
-    return claims
 
 
 def _is_stale(name: str) -> bool:
