@@ -213,3 +213,68 @@ def test_a_packed_layout_in_another_order() -> None:
     got = cpu.crop(frame, IDENTITY, (40, 30))
     np.testing.assert_allclose(got * 255, frame.planes[0][..., ::-1], atol=1e-4)
     assert (cpu.thumbnail(frame, (40, 30)) == frame.planes[0][..., ::-1]).all()
+
+
+@pytest.mark.parametrize("siting", ["left", "center", "topleft"])
+@pytest.mark.parametrize("scale", [1.4, 0.9, 0.45, 0.2])
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+def test_a_glance_is_the_crop_in_whole_codes(name: str, scale: float, siting: str) -> None:
+    frame = paint(LAYOUTS[name], (333, 251), waves, colour=Colour(siting=siting))  # type: ignore[arg-type]
+    a = g.rotation_scale(0.4, scale, (160, 120), (32, 32))
+    got = cpu.glance(frame, a, (64, 64))
+    want = np.clip(cpu.crop(frame, a, (64, 64)), 0, 1) * 255
+    assert got.dtype == np.uint8
+    apart = np.abs(got - want)
+    # A code or two of rounding in each component, which the matrix nearly doubles, and chroma's siting.
+    assert apart.max() < 11
+    assert apart.mean() < 1.4
+
+
+def test_a_glance_looks_beyond_the_edge_and_through_any_display_matrix() -> None:
+    frame = paint(LAYOUTS["yuv420p"], (240, 200), waves, display=g.scaling(4 / 3, 1.0))
+    for scale, place in ((0.8, (10.0, 8.0)), (0.3, (0.0, 200.0)), (1.0, (900.0, 900.0))):
+        a = g.rotation_scale(-0.3, scale, place, (40, 40))
+        want = np.clip(cpu.crop(frame, a, (80, 80)), 0, 1) * 255
+        assert np.abs(cpu.glance(frame, a, (80, 80)) - want).max() < 9
+    with pytest.raises(ValueError, match="invertible"):
+        cpu.glance(frame, np.zeros((2, 3)), (8, 8))
+    with pytest.raises(ValueError, match="size"):
+        cpu.glance(frame, IDENTITY, (0, 8))
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize(
+    ("size", "shrink"), [((320, 240), 4), ((213, 121), 2), ((333, 250), 6), ((97, 64), 1)]
+)
+def test_a_reduced_frame_shows_the_same_at_the_same_place(
+    name: str, size: tuple[int, int], shrink: int
+) -> None:
+    whole = paint(LAYOUTS[name], size, waves)
+    small = cpu.reduced(whole, shrink)
+    assert small.layout.depth == 8
+    assert small.width == size[0] // shrink or abs(small.width * shrink - size[0]) < 2 * shrink
+    assert all(not np.shares_memory(a, b) for a in small.planes for b in whole.planes)
+    a = g.rotation_scale(0.1, 0.5 / shrink, (size[0] / 2, size[1] / 2), (8, 8))
+    apart = np.abs(cpu.crop(small, a, (16, 16)) - cpu.crop(whole, a, (16, 16)))
+    assert apart.max() < 0.04
+    assert apart.mean() < 0.01
+
+
+@pytest.mark.parametrize("turn", sorted(QUARTER_TURNS))
+def test_a_reduced_frame_keeps_its_display_matrix(turn: str) -> None:
+    display = QUARTER_TURNS[turn][0]
+    whole = paint(LAYOUTS["yuv420p"], (120, 80), waves, display=display)
+    small = cpu.reduced(whole, 4)
+    assert (small.width, small.height) == (30, 20)
+    assert small.size == whole.size
+    a = g.scaling(0.25, 0.25)
+    w, h = whole.size[0] // 4, whole.size[1] // 4
+    apart = np.abs(cpu.crop(small, a, (w, h)) - cpu.crop(whole, a, (w, h)))
+    assert apart.max() < 0.05
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 700), (700, 2), (5, 3)])
+def test_the_smallest_frames_are_reduced_too(size: tuple[int, int]) -> None:
+    small = cpu.reduced(noise(LAYOUTS["yuv420p"], size), 6)
+    assert min(small.width, small.height) >= 1
+    assert all(min(p.shape) >= 1 for p in small.planes)

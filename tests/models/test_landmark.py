@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mien.images import cpu
 from mien.models import detect, landmark
+from mien.models.card import FACEMESH
 from mien.models.runtime import Runtime
 from mien.models.store import Store
 from mien.settings import Detect
@@ -153,3 +155,19 @@ def test_crops_without_a_face_are_told_apart(runtime: Runtime, shared: Path) -> 
     _, sure = landmark.landmarks(runtime, frame, rois)
     assert sure[0] > 0.99
     assert sure[1:].max() < 0.1
+
+
+@pytest.mark.parametrize("picture", ["pd01_astronaut.png", "l02_profile_left.jpeg", "l06_roll_left.png"])
+def test_whole_codes_move_the_points_by_less_than_a_thousandth(
+    runtime: Runtime, shared: Path, picture: str
+) -> None:
+    frame = load(shared / "media" / picture)
+    dense = detect.find(runtime, frame, Detect(min_size=60.0)).dense
+    assert dense is not None
+    rois = landmark.roi_from_dense(dense)
+    quick, _ = landmark.landmarks(runtime, frame, rois)
+    crops = np.stack([np.clip(cpu.crop(frame, roi, (192, 192)), 0.0, 1.0) for roi in rois])
+    result = runtime.session(FACEMESH).run(crops)
+    exact, _ = landmark.decode(result["conv2d_21"], result["conv2d_31"], rois)
+    apart = np.sqrt(np.square((quick - exact)[..., :2]).sum(2).mean())
+    assert 0 < apart < 0.001 * np.ptp(exact[0, :, 1])

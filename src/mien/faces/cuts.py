@@ -8,6 +8,7 @@ was a flash, and its cut is taken back.
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 from dataclasses import dataclass
 
@@ -16,10 +17,20 @@ import numpy as np
 from mien.images import cpu
 from mien.types import Array, Float64
 
-_SIZE = (64, 36)
+SIZE = (64, 36)
+"""Width and height of what is compared."""
 _BINS = 24
-_WINDOW = np.outer(np.hanning(_SIZE[1] + 2)[1:-1], np.hanning(_SIZE[0] + 2)[1:-1])
+_WINDOW = np.outer(np.hanning(SIZE[1] + 2)[1:-1], np.hanning(SIZE[0] + 2)[1:-1])
 _WINDOW /= _WINDOW.sum()
+_LUMA = np.array([0.299, 0.587, 0.114])
+"""BT.601 weights; any would do here."""
+_AXES = np.stack([_LUMA, 0.7 * (np.eye(3)[0] - _LUMA), 0.56 * (np.eye(3)[2] - _LUMA)]).astype(np.float32)
+_SHIFT = np.array([0, 128, 128], np.float32)
+_FIRST = np.arange(3) * _BINS
+_SOFT = np.stack(
+    [np.convolve(np.pad(row, 2, mode="edge"), [1, 2, 3, 2, 1], mode="valid") for row in np.eye(_BINS)]
+)
+"""Histogram to soft histogram: neighbours share, so that a small drift costs little."""
 _PLAIN = 0.05
 """Energy of a picture without structure."""
 _FLASH = 0.17
@@ -39,32 +50,26 @@ class Look:
 
 
 def look(thumb: Array) -> Look:
-    """Describe a thumbnail, (h, w, 3) uint8 R'G'B'."""
-    skip = max(1, min(thumb.shape[1] // (2 * _SIZE[0]), thumb.shape[0] // (2 * _SIZE[1])))
-    small = cpu.resize(np.ascontiguousarray(thumb[::skip, ::skip]), _SIZE).astype(np.float64)
-    red, green, blue = np.moveaxis(small, 2, 0).copy()
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue  # BT.601 weights; any would do here
-    axes = (luma, 128 + (red - luma) * 0.7, 128 + (blue - luma) * 0.56)
-    colours = np.stack([_histogram(a) for a in axes])
+    """Describe a thumbnail, (h, w, 3) uint8 R'G'B'; `SIZE` is looked at as it is."""
+    skip = max(1, min(thumb.shape[1] // (2 * SIZE[0]), thumb.shape[0] // (2 * SIZE[1])))
+    small = cpu.resize(np.ascontiguousarray(thumb[::skip, ::skip]), SIZE).reshape(-1, 3)
+    axes = small.astype(np.float32) @ _AXES.T + _SHIFT
+    bins = (np.clip(axes, 0.0, 255.0) * np.float32(_BINS / 256)).astype(np.int64) + _FIRST
+    counts = np.bincount(bins.ravel(), minlength=3 * _BINS).reshape(3, _BINS)
+    soft = counts @ _SOFT
+    luma = axes[:, 0].reshape(_WINDOW.shape)
     flat = (luma - (luma * _WINDOW).sum()) * _WINDOW
-    energy = np.sqrt((flat**2).sum())
+    energy = np.sqrt(np.vdot(flat, flat))
     # a picture without structure gets none: it correlates with nothing, and its colours decide
-    return Look(colours, np.fft.rfft2(flat / energy if energy > _PLAIN else np.zeros_like(flat)))
-
-
-def _histogram(values: Float64) -> Float64:
-    """(bins,) soft histogram of values 0 to 255: neighbours share, so that a small drift costs little."""
-    counts = np.bincount(
-        np.clip(values * (_BINS / 256), 0, _BINS - 1).astype(np.int64).ravel(), minlength=_BINS
-    )
-    soft = np.convolve(np.pad(counts.astype(np.float64), 2, mode="edge"), [1, 2, 3, 2, 1], mode="valid")
-    return np.asarray(soft / soft.sum(), np.float64)
+    spectrum = np.fft.rfft2(flat / energy if energy > _PLAIN else np.zeros_like(flat))
+    return Look(soft / soft.sum(axis=1, keepdims=True), spectrum)
 
 
 def difference(a: Look, b: Look) -> float:
     """How different two frames are, 0 (same) to 1."""
-    colour = 1.0 - float(np.minimum(a.colours, b.colours).sum()) / 3
-    match = np.fft.irfft2(a.spectrum * b.spectrum.conj(), s=(_SIZE[1], _SIZE[0]))
+    # equal histograms add up to 1 only up to rounding: below 0 the root would be no number
+    colour = max(0.0, 1.0 - float(np.minimum(a.colours, b.colours).sum()) / 3)
+    match = np.fft.irfft2(a.spectrum * b.spectrum.conj(), s=(SIZE[1], SIZE[0]))
     structure = 1.0 - float(np.clip(match.max(), 0.0, 1.0))
     return float(np.sqrt(min(1.0, colour / 0.2) * structure))
 
@@ -96,7 +101,7 @@ class Cuts:
             return True
         returned = self._settle(index, now)
         apart = self.last_difference = difference(before, now)
-        usual = float(np.median(self._recent)) if self._recent else 0.0
+        usual = statistics.median(self._recent) if self._recent else 0.0
         self._recent.append(apart)
         if returned or apart <= self._limit or apart < _CALM * usual:
             return False

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mien.faces import track
-from mien.faces.cuts import Cuts
+from mien.faces.cuts import SIZE, Cuts
 from mien.faces.rows import Spill
 from mien.faces.track import Tracklet
 from mien.images import cpu
 from mien.settings import Detect
 from mien.settings import Track as TrackSettings
-from mien.types import Array, Colour, Faces, Float64, Frame, Layout
+from mien.types import Faces, Float64, Frame
 
 PRESENCE = 0.5
 """Least probability of the landmarker that its crop shows a face."""
@@ -43,7 +43,6 @@ _LOOKS = 3
 """Most times a face is looked at again in one frame."""
 _SAME = 0.45
 """Overlap of two tracks from which they show one face."""
-_RGB = Layout("rgb24", "rgb", 8, ((0, 1, 2),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class Follower:
     def step(self, frame: Frame) -> None:
         """Take in the next frame."""
         thumb = thumbnail(frame)
-        cut = self._cuts.step(frame.index, thumb.planes[0])
+        cut = self._cuts.step(frame.index, cpu.thumbnail(thumb, SIZE))
         if cut or frame.index != self._expect:
             self._live = []
             self._past.clear()
@@ -280,22 +279,18 @@ class Follower:
 
     def _remember(self, thumb: Frame) -> None:
         """Keep a thumbnail for looking back, within the memory allowed."""
-        fits = max(1, _MEMORY // thumb.planes[0].nbytes)
+        fits = max(1, _MEMORY // sum(plane.nbytes for plane in thumb.planes))
         while len(self._past) >= fits:
             self._past.popleft()
         self._past.append(thumb)
 
 
 def thumbnail(frame: Frame, side: int = THUMB) -> Frame:
-    """A small R'G'B' copy of a frame whose `display` leads to the same display pixels."""
-    width, height = frame.size
+    """A small copy of a frame, its longer side at most `side`; `display` leads to the same display pixels."""
     shrink = 1
-    while max(width, height) > side * shrink:
-        shrink += 1 if shrink == 1 else 2  # even: whole samples of subsampled chroma average fastest
-    size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-    rgb: Array = cpu.thumbnail(frame, size)
-    display = np.array([[width / size[0], 0.0, 0.0], [0.0, height / size[1], 0.0]])
-    return Frame((rgb,), _RGB, Colour("rgb", True), frame.pts, frame.index, display)
+    while max(frame.width, frame.height) > side * shrink:
+        shrink += 1 if shrink == 1 else 2  # even: halving averages fastest
+    return cpu.reduced(frame, shrink)
 
 
 def _sure(tracklet: Tracklet) -> bool:

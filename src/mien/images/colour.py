@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -60,6 +61,7 @@ def legal(layout: Layout, colour: Colour) -> tuple[int, int]:
     return unit, 255 * unit - 1
 
 
+@lru_cache(maxsize=64)
 def at_depth(layout: Layout, depth: int) -> Layout:
     """The same layout with samples of another depth."""
     return replace(layout, depth=depth)
@@ -81,11 +83,18 @@ def encoder(layout: Layout, colour: Colour) -> Float64:
     return np.column_stack([ycbcr_from_rgb(matrix) * scale[:, None], offset])
 
 
+@lru_cache(maxsize=64)
 def decoder(layout: Layout, colour: Colour) -> Float64:
-    """(3, 4) affine from code values of components 0, 1, 2 to R'G'B': the inverse of `encoder`.
+    """(3, 4) affine from code values of components 0, 1, 2 to R'G'B': the inverse of `encoder`; read-only.
 
     For `gray` the other two components have no weight, so anything finite may stand in for them.
     """
+    found = _decoder(layout, colour)
+    found.flags.writeable = False  # everybody gets the same array
+    return found
+
+
+def _decoder(layout: Layout, colour: Colour) -> Float64:
     forward = encoder(layout, colour)
     if layout.model == "gray":
         scale, offset = code_scale(colour.full_range, layout.depth)

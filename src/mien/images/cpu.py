@@ -3,9 +3,21 @@
 Coordinates are corner-origin, affines (2, 3) float64, sizes (width, height), R'G'B' float32 (h, w, 3).
 """
 
-from mien.images.cpu_crop import crop, thumbnail
+from mien.images.cpu_crop import crop, glance, reduced, thumbnail
 from mien.images.cpu_draw import blur, fill_polygons, luma
 from mien.images.cpu_paste import paste
 from mien.images.cpu_warp import remap, resize, warp
 
-__all__ = ["blur", "crop", "fill_polygons", "luma", "paste", "remap", "resize", "thumbnail", "warp"]
+__all__ = [
+    "blur",
+    "crop",
+    "fill_polygons",
+    "glance",
+    "luma",
+    "paste",
+    "reduced",
+    "remap",
+    "resize",
+    "thumbnail",
+    "warp",
+]

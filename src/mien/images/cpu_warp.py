@@ -78,7 +78,7 @@ class Level:
     """A source prefiltered for one warp; parts of the result can then be taken at will."""
 
     image: Array
-    """Float32 (h, w) or (h, w, 4)."""
+    """(h, w) or (h, w, 4); float32 where it is to be painted."""
     back: Float64
     """(2, 3) destination to pixels of `image`, corner-origin."""
     border: Border
@@ -119,12 +119,12 @@ def prefiltered(
     Raises:
         ValueError: `a` cannot be inverted.
     """
-    scale = np.hypot(a[0, :2], a[1, :2])
-    halvings = _halvings(float(scale[0])), _halvings(float(scale[1]))
-    step = 1 << halvings[0], 1 << halvings[1]
+    x, y = _scales(a)
+    halved = halvings(a)
+    step = 1 << halved[0], 1 << halved[1]
     box = needed(a, size, extent, step)
-    rest = _taps(float(scale[0]) * step[0]), _taps(float(scale[1]) * step[1])
-    images = [_halved(fetch, box, halvings, border) for fetch in fetches]
+    rest = _taps(x * step[0]), _taps(y * step[1])
+    images = [_halved(fetch, box, halved, border) for fetch in fetches]
     if max(rest[0][0], rest[1][0]) > 0.005:
         outside = _BORDERS[border]
         images = [np.asarray(cv2.sepFilter2D(i, -1, *rest, borderType=outside)) for i in images]
@@ -132,20 +132,68 @@ def prefiltered(
     return Level(image, invert(compose(a, scaling(step[0], step[1], (box[0], box[1])))), border)
 
 
+def halvings(a: Float64) -> tuple[int, int]:
+    """How often a warp halves its source first, across and down."""
+    x, y = _scales(a)
+    return _halvings(x), _halvings(y)
+
+
+def _scales(a: Float64) -> tuple[float, float]:
+    """Destination pixels for a step of one source pixel across, and down."""
+    return float(np.hypot(a[0, 0], a[1, 0])), float(np.hypot(a[0, 1], a[1, 1]))
+
+
+def quick(
+    views: Sequence[Array], coarser: Sequence[tuple[int, int]], a: Float64, size: tuple[int, int]
+) -> Array:
+    """What `prefiltered` does, in the samples' own integer type, for up to four planes in one warp.
+
+    Args:
+        views: (h, w) uint8 or uint16; the first is the grid that `a` starts from.
+        coarser: For each view how many halvings its grid is behind the first, across and down; no more than
+            `halvings(a)`. What is coarser is taken to be centred on the pixels it stands for.
+        a: Source to destination, corner-origin.
+        size: Width and height of the destination.
+
+    Returns:
+        (h, w) for one view, (h, w, 4) for several, the spare channels undefined.
+
+    Raises:
+        ValueError: `a` cannot be inverted.
+    """
+    nx, ny = halvings(a)
+    step = 1 << nx, 1 << ny
+    left, top, right, bottom = needed(a, size, (views[0].shape[1], views[0].shape[0]), step)
+    x, y = _scales(a)
+    rest = _taps(x * step[0]), _taps(y * step[1])
+    images: list[Array] = []
+    for view, (cx, cy) in zip(views, coarser, strict=True):
+        image = view[top >> cy : -(-bottom >> cy), left >> cx : -(-right >> cx)]
+        if image.strides[1] != image.itemsize:  # OpenCV reads only planes whose samples lie side by side
+            image = np.ascontiguousarray(image)
+        image = _shrink(image, nx - cx, ny - cy, "replicate")
+        if (cx, cy) == (0, 0) and max(rest[0][0], rest[1][0]) > 0.005:
+            image = np.asarray(cv2.sepFilter2D(image, -1, *rest, borderType=cv2.BORDER_REPLICATE))
+        images.append(image)
+    together = images[0] if len(images) == 1 else packed(images, 4)
+    back = invert(compose(a, scaling(step[0], step[1], (left, top))))
+    return Level(together, back, "replicate").part((0, 0, *size))
+
+
 def packed(images: list[Array], channels: int) -> Array:
-    """Float32 (h, w) images as channels of one; what is spare is left undefined and never read.
+    """Equal (h, w) images as channels of one; what is spare is left undefined and never read.
 
     Four channels warp nearly as fast as one. Not cv2.merge: it writes past the cache, and the warp after it
     then waits for memory three times as long as this takes.
     """
-    together = np.empty((*images[0].shape, channels), np.float32)
+    together = np.empty((*images[0].shape, channels), images[0].dtype)
     cv2.mixChannels(images, [together], [n for k in range(len(images)) for n in (k, k)])
     return together
 
 
 def unpacked(image: Array, count: int) -> list[Array]:
-    """The first channels of a float32 (h, w, c) image, each (h, w)."""
-    apart: list[Array] = [np.empty(image.shape[:2], np.float32) for _ in range(count)]
+    """The first channels of an (h, w, c) image, each (h, w)."""
+    apart: list[Array] = [np.empty(image.shape[:2], image.dtype) for _ in range(count)]
     cv2.mixChannels([image], apart, [n for k in range(count) for n in (k, k)])
     return apart
 
