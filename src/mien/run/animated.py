@@ -17,7 +17,7 @@ from mien.media import clip as clips
 from mien.models.runtime import Runtime
 from mien.run import source
 from mien.run.clock import Clock
-from mien.run.place import tracks_home
+from mien.run.place import kept_in, tracks_home
 from mien.run.report import fetched
 from mien.run.video import assign, cards, renderer
 from mien.settings import Job
@@ -40,7 +40,7 @@ def swap(job: Job) -> Generator[Event, None, None]:
     count = len(facts.durations)
     yield Started("", job.output.parent, count)
     store = yield from fetched(cards(job.settings))
-    with Runtime(job.settings.device.threads, store) as runtime:
+    with kept_in(tracks_home()), Runtime(job.settings.device.threads, store) as runtime:
         textures = []
         for role in job.cast:
             made_of = source.texture(role, runtime, job.settings)
@@ -64,7 +64,7 @@ def swap(job: Job) -> Generator[Event, None, None]:
                 for frame in clock.iterate("decode", animations.frames(facts)):
                     yield render(frame)
 
-            edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",), False)
+            edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",))
             with clock.stage("encode"):
                 notes = animations.write_animation(
                     job.output,
