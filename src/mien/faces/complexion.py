@@ -18,6 +18,8 @@ LUMINANCE_SLACK = 1.6
 """Light varies over a face more than colour does: its spread counts this many times."""
 INSIDE, OUTSIDE = 2.2, 3.7
 """Robust standard deviations from the face's skin at which something is certainly skin, certainly not."""
+HIDDEN = (0.65, 0.85)
+"""Turns of the head in radians between which eye and brow of the far side stop counting."""
 INNER, RIM = 0.1, 0.08
 """Distances from the rim, in heights of the face: surely face beyond the first, edge within the second."""
 STRICT = 1.5
@@ -57,13 +59,18 @@ def _alien(far: Float32, strict: float = 1.0) -> Float32:
 
 
 def features(dense: Float64, size: tuple[int, int], soft: float = 0.02) -> Float32:
-    """(H, W) 1 on eyes, brows and lips, softened by a share of the face's height."""
+    """(H, W) 1 on eyes, brows and lips, softened by a share of the face's height.
+
+    Those on a side that turns away shrink to nothing: there, landmarks may lie beyond the silhouette.
+    """
+    yaw = float(anatomy.expression(dense)[0])
+    left, right = (min(1.0, max(0.0, (HIDDEN[1] + side * yaw) / (HIDDEN[1] - HIDDEN[0]))) for side in (1, -1))
     parts = (
         (anatomy.MOUTH, 1.5),
-        (anatomy.LEFT_EYE, 1.35),
-        (anatomy.RIGHT_EYE, 1.35),
-        (anatomy.LEFT_BROW, 1.3),
-        (anatomy.RIGHT_BROW, 1.3),
+        (anatomy.LEFT_EYE, 1.35 * left),
+        (anatomy.RIGHT_EYE, 1.35 * right),
+        (anatomy.LEFT_BROW, 1.3 * left),
+        (anatomy.RIGHT_BROW, 1.3 * right),
     )
     outlines = [grown(dense[list(ids), :2], by) for ids, by in parts]
     return cpu.fill_polygons(size, outlines, anatomy.height(dense) * soft)

@@ -176,8 +176,11 @@ def swap(texture: Texture, crop: Float32, dense: Float64, swap: Swap, mask: Mask
     grid = (round(width / step), round(height / step))
     small = dense * np.array([grid[0] / width, grid[1] / height, grid[0] / width])
     fits = _fits(texture, dense)
-    alpha = _alpha(texture, fits, dense, mask)
-    values = np.column_stack([alpha, texture.edge, texture.atlas[:, :2]])
+    front = texture.topology.normals(dense)[:, 2]
+    alpha = _alpha(texture, fits, front, mask)
+    # Where the surface turns away, landmarks may lie beyond the silhouette: look there as at the rim.
+    edge = np.minimum(texture.edge, complexion.RIM * (front + 0.1) / 0.6)
+    values = np.column_stack([alpha, edge, texture.atlas[:, :2]])
     index = raster.cover(small[:, :2], small[:, 2], texture.topology.triangles, grid)
     field = _spread(index, small, texture.topology, values)
 
@@ -201,11 +204,11 @@ def _fits(texture: Texture, dense: Float64) -> list[tuple[View, float]]:
     return [(v, float(f)) for v, f in zip(texture.views, fit, strict=True) if f > NEGLIGIBLE]
 
 
-def _alpha(texture: Texture, fits: list[tuple[View, float]], dense: Float64, mask: Mask) -> Float64:
+def _alpha(texture: Texture, fits: list[tuple[View, float]], front: Float64, mask: Mask) -> Float64:
     """(N,) how much of the new face each vertex shows: fades at the rim and where nothing was seen."""
     seen = np.max([v.quality for v, _ in fits], axis=0)
     soft = max(0.25 * mask.feather, 0.01)
-    turned = blend.smoothstep((texture.topology.normals(dense)[:, 2] - 0.02) / 0.25)
+    turned = blend.smoothstep((front - 0.05) / 0.3)
     inside = blend.smoothstep((texture.rim + mask.grow) / soft)
     below = blend.smoothstep((texture.hair + mask.grow) / (1.6 * soft))
     return inside * below * turned * blend.smoothstep(seen / 0.1)
