@@ -13,6 +13,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 ROTATE_90 = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 
@@ -51,10 +52,14 @@ class Recipe:
     metadata: dict[str, str] = field(default_factory=dict)
     attachment: bytes = b""
     container: dict[str, str] = field(default_factory=dict)
+    pictures: Sequence[NDArray[np.uint8]] = ()
+    """(H, W, 3) RGB of every frame; () for a moving ramp."""
 
 
 def picture(recipe: Recipe, number: int) -> av.VideoFrame:
     """A moving ramp with a bright square, so that every frame differs and every sample matters."""
+    if len(recipe.pictures):
+        return av.VideoFrame.from_ndarray(recipe.pictures[number], "rgb24").reformat(format=recipe.pix_fmt)
     width, height = recipe.size
     rows, columns = np.mgrid[:height, :width]
     rgb = np.empty((height, width, 3), np.uint8)

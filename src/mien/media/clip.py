@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, cast
@@ -411,20 +411,44 @@ def index(clip: Clip) -> FrameIndex:
             clip.path, "is interlaced", "Deinterlace it first, for example with FFmpeg's bwdif filter."
         )
     rows: list[tuple[int | None, int | None, bool, int]] = []
-    broken, length = "", 0
+    broken, length, seen = "", 0, 0
     with opened(clip.path) as container:
         stream = cast("VideoStream", container.streams[clip.stream])
         only(container, clip.stream)
         length = stream.duration or 0
         try:
             for packet in container.demux(stream):
+                seen += packet.size > 0
                 if packet.size and _shown(clip.codec, packet):
                     rows.append((packet.pts, packet.dts, packet.is_keyframe, packet.duration or 0))
         except av.FFmpegError as error:
             broken = str(error.strerror or error)
+        promised = _promised(container, stream)
     if not rows:
         raise MediaError(clip.path, "has no video frame", "The file is damaged or incomplete.")
-    return _timed(rows, clip, length, broken)
+    known = _timed(rows, clip, length, broken)
+    return replace(known, broken=broken or _short(known, seen, *promised))
+
+
+def _promised(container: InputContainer, stream: VideoStream) -> tuple[int, Fraction]:
+    """How many packets and seconds of video the file's own head announces; 0 where it does not say."""
+    if "mov" in container.format.name:
+        return stream.frames, Fraction(0)
+    told = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", ""))
+    if told is None:
+        return 0, Fraction(0)
+    hours, minutes, seconds = (Fraction(part) for part in told.groups())
+    return 0, (hours * 60 + minutes) * 60 + seconds
+
+
+def _short(known: FrameIndex, seen: int, frames: int, seconds: Fraction) -> str:
+    """Why a file that was read to its end is not whole; "" where it is."""
+    if frames > seen:
+        return f"its head announces {frames}"
+    end = known.end_pts * known.time_base
+    if seconds > end + Fraction(1, 10):
+        return f"its head announces {float(seconds):.3f} s, {float(end):.3f} s are there"
+    return ""
 
 
 def _timed(

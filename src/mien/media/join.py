@@ -264,8 +264,10 @@ def _write(
     """Muxes everything into `partial`; returns what it should now hold."""
     times = np.sort(np.concatenate([part.pts for part in parts]))
     whole = schedule(made, index, clip, made.start, made.end)
-    end = max(whole.end, int(times[-1]) + 1)
-    limit = made.origin + end * made.time_base if made.end < made.total else None
+    # the last picture that is there ends when the next one should have come
+    moments = np.append(whole.pts, whole.end)
+    end = int(moments[np.searchsorted(whole.pts, times[-1], side="right")])
+    limit = made.origin + whole.end * made.time_base if made.end < made.total else None
     warnings = []
     if len(times) < len(whole):
         warnings.append(f"{len(whole) - len(times)} of {len(whole)} frames were lost in the input")

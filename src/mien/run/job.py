@@ -143,28 +143,32 @@ class Folder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            opened = (self.path / "lock").open("a+")
+            # without a buffer, so that closing has nothing left to write when the disk is full
+            opened = (self.path / "lock").open("a+b", buffering=0)
         except OSError as error:
-            raise JobError(
-                self.path, f"cannot be written ({error.strerror})", "Give another --job folder."
-            ) from error
+            raise self._refused(error) from error
         with opened as file:
             if not _lock(file):
                 file.seek(0)
-                owner = file.read().strip() or "unknown"
+                owner = file.read().decode(errors="replace").strip() or "unknown"
                 raise JobError(
                     self.path, f"is being worked on by process {owner}", "Wait for it, or stop it first."
                 )
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            try:
+                file.truncate(0)
+                file.write(f"{os.getpid()}\n".encode())
+            except OSError as error:
+                raise self._refused(error) from error
             yield
+
+    def _refused(self, error: OSError) -> JobError:
+        return JobError(self.path, f"cannot be written ({error.strerror})", "Give another --job folder.")
 
     @property
     def busy(self) -> bool:
         """Whether a process works here right now."""
         try:
-            with (self.path / "lock").open("r+") as file:
+            with (self.path / "lock").open("r+b", buffering=0) as file:
                 return not _lock(file)
         except OSError:
             return False
@@ -283,7 +287,7 @@ def _size(path: Path) -> int:
     return total
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: IO[bytes]) -> bool:
     """Take the file's lock without waiting; False where another open file has it."""
     if os.name == "nt":
         import msvcrt

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from mien.errors import MediaError
+from mien.errors import JobError, MediaError
+from mien.media.failure import media_error
 from mien.models.store import default_home
 from mien.settings import Job
 
@@ -41,14 +44,17 @@ def check_output(output: Path, inputs: tuple[Path, ...]) -> None:
     Raises:
         MediaError: It is one of the inputs, or its folder is missing or cannot be written.
     """
-    for path in inputs:
-        if output == path or (output.exists() and path.exists() and output.samefile(path)):
-            raise MediaError(output, "is an input too", "Give the result another name.")
-    check_folder(output.parent)
-    if output.is_dir():
-        raise MediaError(output, "is a folder", "Give the name of a file.")
-    if output.exists() and not os.access(output, os.W_OK):
-        raise MediaError(output, "exists and is read-only", "Give the result another name.")
+    try:
+        for path in inputs:
+            if output == path or (output.exists() and path.exists() and output.samefile(path)):
+                raise MediaError(output, "is an input too", "Give the result another name.")
+        check_folder(output.parent)
+        if output.is_dir():
+            raise MediaError(output, "is a folder", "Give the name of a file.")
+        if output.exists() and not os.access(output, os.W_OK):
+            raise MediaError(output, "exists and is read-only", "Give the result another name.")
+    except OSError as error:  # a name the system does not take
+        raise media_error(output, error, "cannot be written") from error
 
 
 def check_folder(folder: Path) -> None:
@@ -66,3 +72,18 @@ def check_folder(folder: Path) -> None:
         raise MediaError(folder, f"cannot be written ({error.strerror})", "Give another output.") from error
     os.close(handle)
     os.unlink(name)
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """A block that keeps state in a folder: what the system refuses is said, with the place.
+
+    Raises:
+        JobError: Something could not be written or read, because the disk is full, say.
+    """
+    try:
+        yield
+    except OSError as error:
+        place, why = error.filename or folder, error.strerror or error
+        advice = "Make room there and repeat, or give another folder: finished work is kept."
+        raise JobError(place, f"cannot be used ({why})", advice) from error

@@ -12,10 +12,12 @@ from mien.faces import people
 from mien.images import cpu, geometry
 from mien.media.clip import Clip, FrameIndex
 from mien.media.decode import frames
+from mien.media.failure import media_error
 from mien.types import Array, Tracks
 
 GAP = 8
 CAPTION = 44
+SUFFIXES = (".png", ".jpg", ".jpeg")
 FACE = 192
 """Side of a face's picture in pixels."""
 
@@ -50,6 +52,9 @@ def everybody(clip: Clip, index: FrameIndex, tracks: Tracks, path: Path) -> int:
         index: Its frames.
         tracks: From pass one.
         path: A picture to write, PNG or JPEG.
+
+    Raises:
+        MediaError: It cannot be written.
     """
     pictures: list[Array] = []
     captions: list[str] = []
@@ -64,7 +69,10 @@ def everybody(clip: Clip, index: FrameIndex, tracks: Tracks, path: Path) -> int:
                 f"track {view.track}, person {view.person}\nframes {view.start} to {view.end - 1}"
             )
     if pictures:
-        grid(pictures, captions, min(len(pictures), 6)).save(path)
+        try:
+            grid(pictures, captions, min(len(pictures), 6)).save(path)
+        except OSError as error:
+            raise media_error(path, error, "cannot be written") from error
     return len(pictures)
 
 

@@ -14,7 +14,7 @@ from mien.media import sequence
 from mien.run import animated, sheet, still, video
 from mien.run.place import absolute, check_output
 from mien.settings import Job, Settings
-from mien.types import Event
+from mien.types import Event, Warned
 
 __all__ = ["analyse", "swap"]
 
@@ -79,9 +79,11 @@ def analyse(
     for path in (output, sheet_path):
         if path is not None:
             check_output(path.expanduser().absolute(), (target,))
+    if sheet_path is not None and sheet_path.suffix.lower() not in sheet.SUFFIXES:
+        raise MediaError(sheet_path, "is no picture that can be written", "Name it .png or .jpg.")
     if sequence.kind(target) != "other":
         raise MediaError(target, "is no video", "Pictures need no analysis: `mien swap` finds their faces.")
     film, tracks, finished = yield from video.analyse(target, output, settings or Settings(), start, end)
-    if sheet_path is not None:
-        sheet.everybody(film.clip, film.index, tracks, sheet_path)
+    if sheet_path is not None and not sheet.everybody(film.clip, film.index, tracks, sheet_path):
+        yield Warned(str(sheet_path), "is not written: there is nobody to show")
     yield finished

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,22 +15,23 @@ from types import TracebackType
 from typing import Literal
 
 from mien import pipeline, stages
-from mien.errors import Cancelled, NoFaceError, SettingsError
+from mien.errors import Cancelled, JobError, NoFaceError, SettingsError
 from mien.faces import mesh, people, tracksfile
 from mien.media import clip as clips
 from mien.media.clip import Clip, FrameIndex
 from mien.media.decode import frames
 from mien.media.encode import SegmentWriter
+from mien.media.failure import media_error
 from mien.media.join import Joined, join
 from mien.media.plan import EncodePlan, plan, schedule
-from mien.models.card import FACEMESH, Card
+from mien.models.card import CARDS, FACEMESH, Card
 from mien.models.runtime import Runtime, available_threads
 from mien.models.store import card
 from mien.run import source
 from mien.run.clock import Clock
 from mien.run.engine import Drain, Prefetch, mapped
 from mien.run.job import Folder, analysis_id, job_id, write_json
-from mien.run.place import jobs_home, tracks_home
+from mien.run.place import jobs_home, kept_in, tracks_home
 from mien.run.report import Meter, fetched
 from mien.settings import Job, Settings
 from mien.trust import label
@@ -81,8 +83,23 @@ def footage(target: Path, start: str, end: str) -> Footage:
 
 
 def cards(settings: Settings) -> tuple[Card, ...]:
-    """The cards of every network that a job uses."""
-    return tuple({card(settings.detect.model): None, FACEMESH: None})
+    """The cards of every network that a job uses.
+
+    Raises:
+        UnknownModel: A setting names no card.
+        SettingsError: A setting names a card of another task.
+    """
+    wanted = (("detect", settings.detect.model), ("landmark", settings.track.model))
+    groups = {"detect": "detect", "landmark": "track"}
+    found = {FACEMESH: None}  # detections are confirmed by it whatever follows them
+    for task, name in wanted:
+        one = card(name)
+        if one.task != task:
+            fitting = ", ".join(known.name for known in CARDS if known.task == task)
+            problem = f"{name} is a card for another task ({one.task})"
+            raise SettingsError(f"{groups[task]}.model", problem, f"Use one of: {fitting}.")
+        found[one] = None
+    return tuple(found)
 
 
 def checksums(used: Sequence[Card]) -> dict[str, str]:
@@ -110,7 +127,7 @@ def swap(job: Job, folder: Path | None) -> Generator[Event, None, None]:
         number = job_id(job, {**inputs, str(job.target): film.clip.fingerprint}, checksums(used))
         segments = film.index.segments(film.start, film.end, SECONDS)
     place = Folder(folder or jobs_home() / number[:16])
-    with place.locked():
+    with place.locked(), kept_in(place.path):
         place.prepare(job, number)
         finished = [s for s in segments if place.segment(s, _suffix(made)).is_file()]
         resumed = sum(len(s) for s in finished)
@@ -159,14 +176,18 @@ def analyse(
     yield from (Warned(str(target), text) for text in film.clip.warnings)
     store = yield from fetched(cards(settings))
     home = tracks_home()
-    home.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix=".work-", dir=home) as work,
-        Runtime(settings.device.threads, store) as runtime,
-    ):
-        tracks = yield from _known(film, settings, runtime, clock, home, Path(work))
-        engines = runtime.engines
-    tracksfile.save(tracks, output)
+    with kept_in(home):
+        home.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(prefix=".work-", dir=home) as work,
+            Runtime(settings.device.threads, store) as runtime,
+        ):
+            tracks = yield from _known(film, settings, runtime, clock, home, Path(work))
+            engines = runtime.engines
+    try:
+        tracksfile.save(tracks, output)
+    except OSError as error:
+        raise media_error(output, error, "cannot be written") from error
     seconds = time.monotonic() - began
     faces = sum(len(track) for track in tracks.tracks)
     persons = len({track.person for track in tracks.tracks})
@@ -209,7 +230,7 @@ def _known(
     """The tracks of the footage: read where an earlier run left them, else found and left there."""
     mark = f"{film.clip.fingerprint}:{film.start}:{film.end}"
     path = cache / f"{analysis_id(mark, settings, checksums(cards(settings)))[:32]}.tracks"
-    if path.is_file():
+    with suppress(JobError):  # a damaged one is made again
         return tracksfile.load(path)
     told: list[str] = []
     spill = work / "analysis"

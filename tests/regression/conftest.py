@@ -1,0 +1,38 @@
+"""A home of its own for every test, and networks that are loaded once for all of them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from mien.models.runtime import Runtime
+from mien.models.store import Store
+from mien.run import animated, still, video
+from tests.regression import scenes
+
+
+@pytest.fixture
+def home(tmp_path: Path, store: Store, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `MIEN_HOME` without jobs; runs in this process share the session's loaded networks."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / "models").symlink_to(store.folder, target_is_directory=True)
+    monkeypatch.setenv("MIEN_HOME", str(folder))
+
+    def loaded(threads: int = 0, store: Store | None = None) -> AbstractContextManager[Runtime]:
+        return nullcontext(runtime)
+
+    for module in (animated, still, video):
+        monkeypatch.setattr(module, "Runtime", loaded)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the portraits `hopper.png` and `astronaut.png`."""
+    folder = tmp_path_factory.mktemp("faces")
+    for name in scenes.FACES:
+        scenes.portrait(name).save(folder / f"{name}.png")
+    return folder
