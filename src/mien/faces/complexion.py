@@ -171,21 +171,21 @@ def lit(rgb: Float32, inner: Array, detail: float) -> Float32:
     return np.asarray(np.clip(2.0 + 1.6 * np.minimum(stops, 0.0), 0.05, 1.0), np.float32)
 
 
-def repaired(rgb: Float32, keep: Float32, reach: float) -> Float32:
-    """Fill what is not to be kept from around it: blurs of growing size, normalised by what is kept.
+def repaired(rgb: Float32, keep: Float32, give: Float32, reach: float) -> Float32:
+    """Fill what is not to be kept with the skin around it: blurs of growing size, normalised by what gives.
 
     Args:
         rgb: (H, W, 3) R'G'B'.
-        keep: (H, W) 0 to 1.
+        keep: (H, W) 0 to 1, what stays as it is.
+        give: (H, W) 0 to 1, where colour may be taken from.
         reach: First blur in pixels; doubles until everything is filled.
     """
     result = rgb * keep[..., None]
     filled = keep.copy()
+    given = rgb * give[..., None]
     for _ in range(5):
-        near = cpu.blur(keep, reach)
-        colour = (
-            cpu.blur(np.ascontiguousarray(rgb * keep[..., None]), reach) / np.maximum(near, 1e-4)[..., None]
-        )
+        near = cpu.blur(give, reach)
+        colour = cpu.blur(given, reach) / np.maximum(near, 1e-4)[..., None]
         add = (1.0 - filled) * np.clip(near * 4.0, 0.0, 1.0)
         result += add[..., None] * colour
         filled += add
