@@ -303,21 +303,6 @@ class Portrait:
     """(N, 3) landmarks found in the mirror image of `rgb`, in its pixels: it shows the hidden side."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Identity:
-    """Who somebody becomes, built from one or more pictures or videos."""
-
-    name: str
-    portraits: tuple[Portrait, ...]
-    """At least one; several views are blended by pose and expression."""
-    latents: Mapping[str, Float32] = field(default_factory=dict)
-    """Embedder card to latent vector."""
-
-    def __post_init__(self) -> None:
-        if not self.portraits:
-            raise ValueError("portraits: expected at least one, got 0")
-
-
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A run of frames [start, end): the unit of work, resume and distribution."""
@@ -335,20 +320,15 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Frames in presentation order and the faces to work on in them."""
-
-    frames: tuple[Frame, ...]
-    faces: Faces
-
-
-@dataclass(frozen=True, slots=True)
 class Started:
     """Work on a job has begun."""
 
     job: str
+    """The job's id; empty where no state is kept (pictures, animations, an analysis)."""
     folder: Path
+    """Where the job's state is kept; without an id, the folder of the output."""
     frames: int
+    """Frames or pictures to go through, those of earlier runs included."""
     resumed: int = 0
     """Frames that an earlier run had already finished."""
 
@@ -360,9 +340,11 @@ class Progress:
     stage: str
     done: int
     total: int
+    """Frames or pictures; bytes in the stage `models`, which fetches."""
     fps: float
+    """Frames a second in this stage; 0 where it has none."""
     eta: float
-    """Seconds left in this stage, as far as can be told."""
+    """Seconds left in this stage, as far as can be told; 0 where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,12 +361,17 @@ class Finished:
 
     output: Path
     frames: int
+    """Frames or pictures written; of an analysis, looked at."""
     faces: int
+    """Faces changed, counted once a frame; of an analysis, found."""
     people: int
+    """Persons changed or found. Nobody is recognised again after a cut or in another picture: a person counts
+    once in every shot of a video, and of several pictures this is the most in any one of them."""
     seconds: float
     fps: float
+    """Frames a second over the whole run, without those that an earlier run had finished."""
     stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Stage name to `{"ms_per_frame": ..., "percent": ...}`."""
+    """Stage name to `{"ms_per_frame": ..., "cpu_ms_per_frame": ..., "percent": ...}`."""
     engines: Mapping[str, str] = field(default_factory=dict)
     """Card name to engine and precision."""
 
