@@ -132,9 +132,11 @@ def test_doctor(tmp_path: Path) -> None:
     done = mien("doctor", "--json", home=tmp_path)
     assert done.returncode == 0
     report = json.loads(done.stdout)
-    assert set(report) == {"machine", "libraries", "models", "folders"}
+    assert set(report) == {"machine", "libraries", "models", "codecs", "folders"}
     assert "absent" not in report["libraries"].values()
+    assert report["models"].pop("mesh").startswith("runs on the processor")
     assert all(text.startswith("not here yet") for text in report["models"].values())
+    assert report["codecs"]["h264"] == "libx264"
     assert str(tmp_path) in report["folders"]["jobs"]
     assert not list(tmp_path.iterdir()), "looking changes nothing"
 
@@ -193,3 +195,6 @@ sys.exit(cli.follow(events(), json=True))
     assert done.returncode == 130
     assert "mien jobs continue somewhere/job" in done.stderr
     assert "Traceback" not in done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["event"], last["kind"]) == ("failed", "Cancelled")
+    assert "mien jobs continue somewhere/job" in last["advice"]

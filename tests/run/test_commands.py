@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from mien.app import cli, demo, doctor
+from mien.app import cli, demo, doctor, show
 from mien.run import verbs
 from mien.settings import Job, Role
-from mien.types import Progress
+from mien.types import Finished, Progress, Tracks
 
 
 def test_swap_prints_what_it_did(
@@ -42,6 +43,33 @@ def test_analyse_as_json(
     assert [events[0]["event"], events[-1]["event"]] == ["started", "finished"]
     assert (events[-1]["frames"], events[-1]["people"]) == (5, 1)
     assert set(events[-1]["engines"]) == {"blazeface_full_range", "facemesh"}
+
+
+def test_analyse_lists_the_tracks(
+    material: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["analyse", "--target", str(material / "clip.mp4"), "-o", str(tmp_path / "c.tracks")]
+    assert cli.main([*arguments, "--start", "2f", "--end", "7f"]) == 0
+    heading, row = capsys.readouterr().out.splitlines()[-2:]
+    assert heading.split() == ["track", "person", "shot", "frames", "height", "seen"]
+    assert re.fullmatch(r" *1 +1 +1 +2 to 6 +\d+ px +100%", row)
+    assert show.listed(Tracks(5, (64, 48), (0,), (), {})) == "nobody was found"
+
+
+def test_cleaning_leaves_a_running_job_what_it_reads(
+    material: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cast = (Role(sources=(material / "face.png",)),)
+    job = Job(target=material / "clip.mp4", output=tmp_path / "out.mp4", cast=cast, end="6f")
+    events = verbs.swap(job)
+    for event in events:
+        if isinstance(event, Progress) and event.stage == "render":
+            break
+    assert cli.main(["jobs", "clean"]) == 0
+    assert "1 running" in capsys.readouterr().out
+    assert list((home / "tracks").glob("*.tracks"))
+    assert isinstance(list(events)[-1], Finished)
+    assert job.output.is_file()
 
 
 def test_jobs_are_listed_continued_and_cleaned(
@@ -78,7 +106,9 @@ def test_jobs_are_listed_continued_and_cleaned(
 
 def test_doctor_and_models(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = doctor.examine()
-    assert all(text.startswith("runs on OpenVINO") for text in report["models"].values())
+    engines = [text for name, text in report["models"].items() if name != "mesh"]
+    assert len(engines) == 3
+    assert all(text.startswith("runs on OpenVINO") for text in engines)
     assert cli.main(["doctor"]) == 0
     assert "facemesh" in capsys.readouterr().out
     assert cli.main(["models"]) == 0

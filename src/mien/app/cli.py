@@ -66,7 +66,8 @@ def swap(
         target: The clip to change: a video, a picture, an animation, a folder or a pattern ("in/*.png").
         output: The file to write; a folder where the target is a folder or a pattern.
         faces: Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4") as
-            `mien analyse` lists them.
+            `mien analyse` lists them for the same range. Nobody is recognised again after a cut: there
+            the words choose anew.
         start: First moment: seconds ("12.5"), a clock time ("1:02.5") or a frame ("250f").
         end: Moment after the last one, written like start.
         job: Folder for this job's state; without it one in the cache.
@@ -107,7 +108,9 @@ def analyse(
     track: Track = Track(),  # noqa: B008
     device: Device = Device(),  # noqa: B008
 ) -> int:
-    """Find and follow the faces of a video, and save what was found.
+    """Find and follow the faces of a video, list them, and save what was found.
+
+    A later swap of the same clip, range and settings uses it without looking again.
 
     Args:
         target: The video.
@@ -123,7 +126,13 @@ def analyse(
     from mien.run import verbs
 
     settings = Settings(detect=detect, track=track, device=device)
-    return follow(verbs.analyse(target, output, settings, sheet_path=sheet, start=start, end=end), json)
+    code = follow(verbs.analyse(target, output, settings, sheet_path=sheet, start=start, end=end), json)
+    if code == 0 and not json:
+        from mien.app.show import listed
+        from mien.faces import tracksfile
+
+        print(listed(tracksfile.load(output.expanduser())))
+    return code
 
 
 def jobs(
@@ -200,18 +209,21 @@ def follow(events: Generator[Event], json: bool) -> int:
         return exit_code(error)
     except KeyboardInterrupt:
         events.close()
-        print(_stopped(started[-1] if started else None), file=sys.stderr, flush=True)
-        return 130
+        stopped = _stopped(started[-1] if started else None)
+        screen.failed(stopped)
+        return exit_code(stopped)
     return 0
 
 
-def _stopped(started: Started | None) -> str:
+def _stopped(started: Started | None) -> errors.Cancelled:
+    """What to say after Ctrl-C: how to continue, where something was kept."""
     if started is None or not started.job:
-        return "mien: stopped."
+        return errors.Cancelled("run", "stopped", "Repeat the command to begin again.")
     from mien.run.place import jobs_home
 
     name = started.job[:12] if started.folder.parent == jobs_home() else str(started.folder)
-    return f"mien: stopped; finished segments are kept. To continue: mien jobs continue {name}"
+    problem = "stopped; finished segments are kept"
+    return errors.Cancelled(f"job {started.job[:12]}", problem, f"To continue: mien jobs continue {name}")
 
 
 def exit_code(error: errors.MienError) -> int:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mien.errors import MienError
+from mien.media import codecs
 from mien.models.card import CARDS, Card
 from mien.models.runtime import Runtime, available_threads
 from mien.models.store import Store
@@ -48,6 +49,7 @@ def examine() -> dict[str, dict[str, str]]:
         "machine": _machine(),
         "libraries": {name: _version(name) for name in LIBRARIES},
         "models": _models(),
+        "codecs": _codecs(),
         "folders": _folders(),
     }
 
@@ -58,6 +60,7 @@ def _machine() -> dict[str, str]:
         "python": f"{platform.python_version()} ({sys.executable})",
         "processor": _processor(),
         "threads": f"{available_threads()} of {os.cpu_count()}",
+        "graphics processor": "not used by this version",
     }
 
 
@@ -80,10 +83,11 @@ def _version(name: str) -> str:
 
 
 def _models() -> dict[str, str]:
-    """Every card: loaded for a moment if its files are here."""
+    """Every card: loaded for a moment if its files are here. And the swapper, which needs none."""
     store = Store(offline=True)
     with Runtime(store=store) as runtime:
-        return {card.name: _model(card, store, runtime) for card in CARDS}
+        found = {card.name: _model(card, store, runtime) for card in CARDS}
+    return {**found, "mesh": "runs on the processor, without a network"}
 
 
 def _model(card: Card, store: Store, runtime: Runtime) -> str:
@@ -94,6 +98,14 @@ def _model(card: Card, store: Store, runtime: Runtime) -> str:
         return f"runs on {runtime.session(card).engine}"
     except MienError as error:
         return f"fails: {error}"
+
+
+def _codecs() -> dict[str, str]:
+    """What a result can be written as, by which encoder."""
+    return {
+        family: encoder if codecs.exists(encoder) else "absent from this build of FFmpeg"
+        for family, encoder in codecs.FAMILIES.items()
+    }
 
 
 def _folders() -> dict[str, str]:

@@ -63,16 +63,24 @@ def _table(found: tuple[Entry, ...]) -> Table:
 
 
 def clean(name: str) -> int:
-    """Remove one job's folder, or those of all jobs that are not running and the saved analyses."""
+    """Remove one job's folder, or those of all jobs that are not running and the saved analyses.
+
+    While a job is running the analyses stay: it may be reading one of them.
+    """
     home = jobs_home()
+    running = 0
     if name:
         path = find(home, name).path
         chosen = [entry for entry in entries(path.parent) if entry.folder == path]
     else:
-        chosen = [entry for entry in entries(home) if entry.state != "running"]
+        found = entries(home)
+        chosen = [entry for entry in found if entry.state != "running"]
+        running = len(found) - len(chosen)
     freed = sum(remove(entry) for entry in chosen)
-    freed += 0 if name else _forget()
+    freed += 0 if name or running else _forget()
     print(f"removed {len(chosen)} job{'' if len(chosen) == 1 else 's'}, {freed / 1e6:.1f} MB")
+    if running:
+        print(f"kept: {running} running, and the saved analyses")
     return 0
 
 

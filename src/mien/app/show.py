@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from mien.errors import MienError
-from mien.types import Event, Finished, Started, Warned
+from mien.types import Event, Finished, Started, Tracks, Warned
 from mien.types import Progress as Step
 
 
@@ -172,6 +173,25 @@ def _stage_table(event: Finished) -> Table:
             f"{row['percent']:.1f}",
         )
     return table
+
+
+def listed(tracks: Tracks) -> str:
+    """Every track of an analysis as text, one a line, with the number that `--faces` takes."""
+    if not tracks.tracks:
+        return "nobody was found"
+    table = Table(box=None, pad_edge=False)
+    for name in ("track", "person", "shot", "frames", "height", "seen"):
+        table.add_column(name, justify="right")
+    for track in tracks.tracks:
+        table.add_row(
+            str(track.id),
+            str(track.person),
+            str(track.shot + 1),
+            f"{track.start} to {track.end - 1}",
+            f"{np.median(track.box[:, 3] - track.box[:, 1]):.0f} px",
+            f"{track.observed.mean():.0%}",
+        )
+    return _text(table)
 
 
 def _text(table: Table) -> str:
