@@ -49,7 +49,9 @@ def relight(face: Float32, target: Float32, weight: Float32, amount: float) -> F
     have = cpu.blur(cpu.resize(face, grid) * small[..., None], sigma) / share
     want = cpu.blur(cpu.resize(target, grid) * small[..., None], sigma) / share
     gain = np.clip((np.maximum(want, 0.0) + EPSILON) / (np.maximum(have, 0.0) + EPSILON), *GAIN)
-    return face * cpu.resize((gain**amount).astype(np.float32), (width, height))
+    if amount < 1.0:
+        gain = gain**amount
+    return face * cpu.resize(np.asarray(gain, np.float32), (width, height))
 
 
 def match_detail(face: Float32, target: Float32, skin: Float32, amount: float) -> Float32:
@@ -70,7 +72,7 @@ def match_detail(face: Float32, target: Float32, skin: Float32, amount: float) -
     """
     if amount == 0.0:
         return face
-    rows, columns = (slice(n // 4, n - n // 4) for n in face.shape[:2])  # enough to measure on
+    rows, columns = (slice(3 * n // 10, n - 3 * n // 10) for n in face.shape[:2])  # enough to measure on
     middle = (rows, columns)
     where = _nearest(skin, face.shape[:2], middle, 2) > 0.5
     if np.count_nonzero(where) < 64:

@@ -8,6 +8,8 @@ from mien.faces import anatomy
 from mien.images import cpu
 from mien.types import Array, Float32, Float64
 
+LEAST_BLUR = 0.7
+"""Blurs of fewer pixels change nothing that a reduced picture has not lost already."""
 FLOOR = 0.02
 """Added to intensities before the logarithm, so that black is finite."""
 AXES = np.array([[1 / 3, 1, 0], [1 / 3, -1, 1], [1 / 3, 0, -1]], np.float32)
@@ -44,8 +46,9 @@ def distance(rgb: Float32, inner: Array, detail: float) -> Float32:
     """
     if np.count_nonzero(inner) < 32:
         return np.zeros(rgb.shape[:2], np.float32)
-    axes = np.log(np.maximum(cpu.blur(rgb, detail), 0.0) + np.float32(FLOOR)) @ AXES
-    known = axes[inner][::3]  # a third of the pixels says as much
+    seen = cpu.blur(rgb, detail) if detail > LEAST_BLUR else rgb
+    axes = np.log(np.maximum(seen, 0.0) + np.float32(FLOOR)) @ AXES
+    known = axes[inner][::4]  # a quarter of the pixels says as much
     middle = np.median(known, axis=0)
     spread = np.maximum(1.4826 * np.median(np.abs(known - middle), axis=0), SPREAD)
     spread[0] *= LUMINANCE_SLACK
@@ -137,6 +140,8 @@ def _spectacles(alien: Float32, dense: Float64, region: Array) -> float:
 
     Shadow and hair come from one side; wire frames are too thin to be seen.
     """
+    if not np.any(region) or float(alien[region].mean()) < SPECTACLES[0]:
+        return 0.0
     size = (alien.shape[1], alien.shape[0])
     middle = dense[list(anatomy.BRIDGE), :2].mean(axis=0)
     across = dense[anatomy.RIGHT_CHEEK, :2] - dense[anatomy.LEFT_CHEEK, :2]

@@ -92,6 +92,6 @@ def interpolate(index: Int64, points: Float64, triangles: Int64, values: Float64
     base = va - dx * a[:, :1] - dy * a[:, 1:]
     plane = np.stack([dx, dy, base], axis=1).astype(np.float32)[flat[where]]
     width = index.shape[1]
-    x = (where % width + 0.5).astype(np.float32)[:, None]
-    y = (where // width + 0.5).astype(np.float32)[:, None]
-    return where, plane[:, 0] * x + plane[:, 1] * y + plane[:, 2]
+    at = np.ones((len(where), 3), np.float32)
+    at[:, 0], at[:, 1] = where % width + 0.5, where // width + 0.5
+    return where, np.einsum("pkc,pk->pc", plane, at)
