@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.errors import JobError, MediaError, NoFaceError, SettingsError
+from mien.errors import JobError, MediaError, NoFaceError, SettingsError, UnknownModel
+from mien.models.runtime import available_threads
 from mien.run import verbs, video
 from mien.run.job import Folder, entries
-from mien.settings import Detect, Encode, Job, Role, Settings, Swap
+from mien.settings import Detect, Device, Encode, Job, Role, Settings, Swap, Track
 from mien.types import Array, Event, Finished, Progress, Started, Warned
 
 SURE = Settings(detect=Detect(score=0.7))
@@ -238,6 +239,73 @@ def test_folder_of_pictures(material: Path, home: Path, tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(one), np.asarray(two))
 
 
+def test_one_picture_of_a_folder_may_lack_the_track(material: Path, home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("face.png", "six.png"):
+        (folder / name).write_bytes((material / name).read_bytes())
+    cast = (Role(sources=(material / "face.png",), faces="2,3"),)
+    events, last = _run(Job(target=folder, output=tmp_path / "out", cast=cast, settings=SURE))
+    assert (last.frames, last.faces, last.people) == (2, 2, 2)
+    (said,) = [event for event in events if isinstance(event, Warned) and "unchanged" in event.message]
+    assert (Path(said.subject).name, said.message) == (
+        "face.png",
+        "there is no track 2, 3; it is written unchanged",
+    )
+
+
+def test_a_face_belongs_to_the_first_role_that_names_it(material: Path, home: Path, tmp_path: Path) -> None:
+    role = Role(sources=(material / "face.png",), faces="all")
+    for name, cast in (("one.png", (role,)), ("two.png", (role, role.model_copy(update={"faces": "left"})))):
+        job = _job(material, tmp_path / name, target=material / "six.png", cast=cast, settings=SURE)
+        assert _run(job)[1].faces == 6
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_what_has_no_effect_on_pictures_is_said(material: Path, home: Path, tmp_path: Path) -> None:
+    settings = Settings(encode=Encode(codec="hevc", size="64x64"))
+    job = _job(material, tmp_path / "out.png", target=material / "face.png", settings=settings)
+    events, _ = _run(job, tmp_path / "job")
+    assert isinstance(events[0], Started)
+    said = [event.subject for event in events if isinstance(event, Warned)]
+    assert said == ["encode.codec", "encode.size", str(tmp_path / "job")]
+    with pytest.raises(SettingsError, match="videos only"):
+        next(verbs.swap(job.model_copy(update={"start": "1"})))
+
+
+@pytest.mark.parametrize("faces", ["lefft", "1,x", "1;2", ""])
+def test_words_for_faces_are_checked_first(faces: str, tmp_path: Path) -> None:
+    job = _job(tmp_path, tmp_path / "out.mp4", cast=(Role(sources=(tmp_path / "x.png",), faces=faces),))
+    with pytest.raises(SettingsError, match="neither a word"):
+        next(verbs.swap(job))
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        (Settings(detect=Detect(model="facemesh")), "detect.model"),
+        (Settings(track=Track(model="blazeface_short_range")), "track.model"),
+    ],
+)
+def test_models_of_another_task_are_refused(settings: Settings, field: str) -> None:
+    with pytest.raises(SettingsError, match=field):
+        video.cards(settings)
+    with pytest.raises(UnknownModel, match="retina"):
+        video.cards(Settings(track=Track(model="retina")))
+
+
+def test_threads_are_part_of_the_job(material: Path, home: Path, tmp_path: Path) -> None:
+    ids = []
+    for threads in (0, available_threads(), available_threads() + 1):
+        settings = Settings(device=Device(threads=threads))
+        events = verbs.swap(_job(material, tmp_path / "out.mp4", settings=settings), folder=None)
+        started = next(events)
+        assert isinstance(started, Started)
+        ids.append(started.job)
+        events.close()
+    assert ids[0] == ids[1] != ids[2]
+
+
 def test_picture_without_a_face(material: Path, home: Path, tmp_path: Path) -> None:
     job = _job(material, tmp_path / "out.png", target=material / "nobody.png")
     with pytest.raises(NoFaceError, match=r"nobody\.png"):
@@ -281,6 +349,8 @@ def test_animation(material: Path, home: Path, tmp_path: Path) -> None:
         assert result.info["loop"] == 3
     with pytest.raises(SettingsError, match="videos only"):
         list(verbs.swap(job.model_copy(update={"start": "1"})))
+    with pytest.raises(MediaError, match="no animation by its ending"):
+        next(verbs.swap(job.model_copy(update={"output": tmp_path / "out.mp4"})))
 
 
 def test_events_are_plain_data() -> None:

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mien import pipeline
-from mien.errors import SettingsError
+from mien.errors import MediaError
 from mien.media import animation as animations
 from mien.media import clip as clips
 from mien.models.runtime import Runtime
@@ -29,10 +29,11 @@ def swap(job: Job) -> Generator[Event, None, None]:
     """Render a job whose target is an animation. It is short, so a stopped run begins anew.
 
     Raises:
-        SettingsError: A range is asked for.
+        MediaError: The output's name is no animation's, or the target is damaged.
     """
-    if job.start or job.end:
-        raise SettingsError("start, end", "work on videos only", "Leave them out for an animation.")
+    if job.output.suffix.lower() not in animations.SUFFIXES:
+        known = ", ".join(animations.SUFFIXES)
+        raise MediaError(job.output, "is no animation by its ending", f"An animation becomes one of {known}.")
     began, clock = time.monotonic(), Clock()
     with clock.stage("probe"):
         facts = animations.read_animation(job.target)

@@ -45,7 +45,7 @@ def _portraits(path: Path, runtime: Runtime, settings: Settings) -> Generator[Wa
     """Every portrait one source gives."""
     found: list[Portrait] = []
     most = 0
-    for frame in pictures(path):
+    for frame in pictures(path, settings.device.threads):
         portrait, count = stages.describe(frame, runtime, settings.detect)
         most = max(most, count)
         if portrait is not None:
@@ -59,8 +59,16 @@ def _portraits(path: Path, runtime: Runtime, settings: Settings) -> Generator[Wa
     return found
 
 
-def pictures(path: Path) -> Iterator[Frame]:
-    """The pictures of a source: a still, a folder or pattern of stills, samples of an animation or video."""
+def pictures(path: Path, threads: int = 0) -> Iterator[Frame]:
+    """The pictures of a source: a still, a folder or pattern of stills, samples of an animation or video.
+
+    Args:
+        path: The source.
+        threads: For decoding a video; 0 for all.
+
+    Raises:
+        MediaError: It cannot be read.
+    """
     kind = sequence.kind(path)
     if kind in ("image", "sequence"):
         for picture in sequence.expand(path):
@@ -74,7 +82,7 @@ def pictures(path: Path) -> Iterator[Frame]:
     clip = clips.probe(path)
     index = clips.index(clip)
     for number in np.unique(np.linspace(0, len(index) - 1, SAMPLES).round().astype(int)):
-        yield from frames(clip, index, int(number), int(number) + 1, writable=False)
+        yield from frames(clip, index, int(number), int(number) + 1, threads=threads, writable=False)
 
 
 def files(path: Path) -> list[Path]:

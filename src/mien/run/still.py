@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mien import stages
-from mien.errors import MediaError, NoFaceError
-from mien.faces import mesh, people
+from mien.errors import MediaError, NoFaceError, SettingsError
+from mien.faces import mesh
 from mien.media import sequence
 from mien.media.image import read_image
 from mien.media.image_write import write_image
@@ -21,7 +21,7 @@ from mien.run import source
 from mien.run.clock import Clock
 from mien.run.place import check_folder, check_output
 from mien.run.report import Meter, fetched
-from mien.run.video import cards
+from mien.run.video import assign, cards
 from mien.settings import Job
 from mien.trust import label
 from mien.types import Event, Faces, Finished, Frame, Started, Track, Tracks, Warned
@@ -43,7 +43,7 @@ def swap(job: Job) -> Generator[Event, None, None]:
     _check(job, pictures, outputs)
     yield Started("", job.output.parent, len(pictures))
     store = yield from fetched(cards(job.settings))
-    done = faces = 0
+    done = faces = most = 0
     with Runtime(job.settings.device.threads, store) as runtime:
         textures = []
         for role in job.cast:
@@ -58,18 +58,18 @@ def swap(job: Job) -> Generator[Event, None, None]:
                     raise
                 yield Warned(error.subject, f"{error.problem}; it is left out")
             else:
-                done, faces = done + 1, faces + count
+                done, faces, most = done + 1, faces + count, max(most, count)
                 yield from (Warned(str(picture), text) for text in notes)
             yield from meter.at(number)
         engines = runtime.engines
     if not done:
-        raise MediaError(job.target, "holds no picture that can be read")
+        raise MediaError(job.target, "holds no picture that can be read", "The warnings say why.")
     seconds = time.monotonic() - began
     yield Finished(
         output=job.output,
         frames=done,
         faces=faces,
-        people=faces if len(pictures) == 1 else min(faces, 1),
+        people=most,
         seconds=round(seconds, 3),
         fps=round(done / seconds, 2),
         stages=clock.table(done),
@@ -111,10 +111,18 @@ def _one(
         notes.append("shows no face; it is written unchanged")
     else:
         tracks = as_tracks(frame, found)
-        for role, texture in zip(job.cast, textures, strict=True):
-            chosen = found[list(people.select(tracks, role.faces))]
-            stages.swap(frame, chosen, texture, job.settings, clock.stage)
-            count += len(chosen)
+        try:
+            parts = assign(job, textures, tracks)
+        except SettingsError as error:
+            if alone:
+                raise
+            parts = ()
+            notes.append(f"{error.problem}; it is written unchanged")
+        for part in parts:
+            chosen = tracks.at(0, part.ids)
+            if len(chosen):
+                stages.swap(frame, chosen, part.texture, job.settings, clock.stage)
+                count += len(chosen)
     edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",))
     with clock.stage("encode"):
         packet = label.xmp(edit, info.xmp)
@@ -123,19 +131,19 @@ def _one(
 
 
 def as_tracks(frame: Frame, found: Faces) -> Tracks:
-    """The faces of one picture as tracks of one frame each, so that words like `left` mean the same."""
+    """The faces of one picture as tracks of one frame each, numbered from 1 as those of a video are."""
     dense = found.dense if found.dense is not None else np.zeros((len(found), 0, 3))
     tracks = tuple(
         Track(
-            id=k,
+            id=k + 1,
             start=0,
             box=found.box[k : k + 1],
             points=found.points[k : k + 1],
             score=found.score[k : k + 1],
             observed=np.ones(1, np.bool_),
-            person=k,
+            person=k + 1,
         )
         for k in range(len(found))
     )
-    rows = {k: dense[k : k + 1] for k in range(len(found))}
+    rows = {k + 1: dense[k : k + 1] for k in range(len(found))}
     return Tracks(frames=1, size=frame.size, shots=(0,), tracks=tracks, dense=rows)

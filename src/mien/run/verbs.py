@@ -6,14 +6,16 @@ for event in swap(Job(target=..., output=..., cast=(Role(sources=(...,)),))):
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from mien.errors import MediaError, SettingsError
+from mien.faces import people
 from mien.media import sequence
 from mien.run import animated, sheet, still, video
 from mien.run.place import absolute, check_output
-from mien.settings import Job, Settings
+from mien.settings import Encode, Job, Settings
 from mien.types import Event, Warned
 
 __all__ = ["analyse", "swap"]
@@ -34,23 +36,42 @@ def swap(job: Job, *, folder: Path | None = None) -> Generator[Event, None, None
     job = absolute(job)
     _check(job)
     kind = sequence.kind(job.target)
-    if kind in ("image", "sequence"):
-        yield from still.swap(job)
-        return
-    check_output(job.output, (job.target, *(path for role in job.cast for path in role.sources)))
-    if kind == "animation":
-        yield from animated.swap(job)
-    else:
+    if kind not in ("image", "sequence"):
+        check_output(job.output, (job.target, *(path for role in job.cast for path in role.sources)))
+    if kind == "other":
         yield from video.swap(job, folder.expanduser().absolute() if folder else None)
+        return
+    if job.start or job.end:
+        advice = "Leave them out for pictures and animations."
+        raise SettingsError("start, end", "work on videos only", advice)
+    with closing(animated.swap(job) if kind == "animation" else still.swap(job)) as work:
+        yield next(work)
+        yield from _idle(job, folder)
+        yield from work
 
 
 def _check(job: Job) -> None:
     """What can be seen to be wrong before a file is opened."""
     if not job.cast or any(not role.sources for role in job.cast):
         raise SettingsError("source", "is empty", "Give at least one picture or video of the new face.")
+    for role in job.cast:
+        word = role.faces.strip().lower()
+        if word not in people.WORDS and not all(part.strip().isdecimal() for part in word.split(",")):
+            problem = f"{role.faces!r} is neither a word nor a list of track ids"
+            raise SettingsError("faces", problem, f'Use {", ".join(people.WORDS)} or ids such as "1,4".')
     if job.settings.swap.model != "mesh":
         problem = f"{job.settings.swap.model!r} is not known"
         raise SettingsError("swap.model", problem, 'The one swapper of this version is "mesh".')
+
+
+def _idle(job: Job, folder: Path | None) -> Iterator[Warned]:
+    """What was asked for and has no effect on pictures and animations."""
+    encode, usual = job.settings.encode, Encode()
+    for name in ("codec", "preset", "bitrate", "fps", "size"):
+        if getattr(encode, name) != getattr(usual, name):
+            yield Warned(f"encode.{name}", "has no effect: the target is no video")
+    if folder is not None:
+        yield Warned(str(folder), "is not used: only videos keep a job's state")
 
 
 def analyse(

@@ -89,17 +89,15 @@ def cards(settings: Settings) -> tuple[Card, ...]:
         UnknownModel: A setting names no card.
         SettingsError: A setting names a card of another task.
     """
-    wanted = (("detect", settings.detect.model), ("landmark", settings.track.model))
-    groups = {"detect": "detect", "landmark": "track"}
-    found = {FACEMESH: None}  # detections are confirmed by it whatever follows them
-    for task, name in wanted:
-        one = card(name)
-        if one.task != task:
+    asked = (
+        ("detect.model", "detect", settings.detect.model),
+        ("track.model", "landmark", settings.track.model),
+    )
+    for field, task, name in asked:
+        if card(name).task != task:
             fitting = ", ".join(known.name for known in CARDS if known.task == task)
-            problem = f"{name} is a card for another task ({one.task})"
-            raise SettingsError(f"{groups[task]}.model", problem, f"Use one of: {fitting}.")
-        found[one] = None
-    return tuple(found)
+            raise SettingsError(field, f"{name} is a model for another task", f"Use one of: {fitting}.")
+    return tuple(dict.fromkeys((card(settings.detect.model), card(settings.track.model), FACEMESH)))
 
 
 def checksums(used: Sequence[Card]) -> dict[str, str]:
@@ -112,7 +110,7 @@ def swap(job: Job, folder: Path | None) -> Generator[Event, None, None]:
     began, clock = time.monotonic(), Clock()
     with clock.stage("probe"):
         film = footage(job.target, job.start, job.end)
-        threads = job.settings.device.threads
+        threads = job.settings.device.threads or available_threads()
         made = plan(
             film.clip,
             film.index,
@@ -124,7 +122,8 @@ def swap(job: Job, folder: Path | None) -> Generator[Event, None, None]:
         )
         used = cards(job.settings)
         inputs = {str(path): clips.fingerprint(path) for path in _files(job)}
-        number = job_id(job, {**inputs, str(job.target): film.clip.fingerprint}, checksums(used))
+        inputs[str(job.target)] = film.clip.fingerprint
+        number = job_id(_settled(job, threads), inputs, checksums(used))
         segments = film.index.segments(film.start, film.end, SECONDS)
     place = Folder(folder or jobs_home() / number[:16])
     with place.locked(), kept_in(place.path):
@@ -132,7 +131,8 @@ def swap(job: Job, folder: Path | None) -> Generator[Event, None, None]:
         finished = [s for s in segments if place.segment(s, _suffix(made)).is_file()]
         resumed = sum(len(s) for s in finished)
         yield Started(number, place.path, len(film), resumed)
-        yield from _said(film, made)
+        yield from _said(film)
+        yield from (Warned(str(job.output), t) for t in made.warnings if t not in film.clip.warnings)
         store = yield from fetched(used)
         with Runtime(threads, store) as runtime:
             textures = []
@@ -173,7 +173,7 @@ def analyse(
     with clock.stage("probe"):
         film = footage(target, start, end)
     yield Started("", output.parent, len(film))
-    yield from (Warned(str(target), text) for text in film.clip.warnings)
+    yield from _said(film)
     store = yield from fetched(cards(settings))
     home = tracks_home()
     with kept_in(home):
@@ -213,15 +213,19 @@ def _cache(place: Folder) -> Path:
     return tracks_home() if place.path.parent == jobs_home() else place.path
 
 
-def _said(film: Footage, made: EncodePlan) -> Iterator[Warned]:
-    """What the media floor has to say before the work begins."""
+def _settled(job: Job, threads: int) -> Job:
+    """The job with the number of threads it really gets, because the encoder's bytes depend on it."""
+    device = job.settings.device.model_copy(update={"threads": threads})
+    return job.model_copy(update={"settings": job.settings.model_copy(update={"device": device})})
+
+
+def _said(film: Footage) -> Iterator[Warned]:
+    """What there is to say about the input before the work begins."""
     for text in film.clip.warnings:
         yield Warned(str(film.clip.path), text)
     if film.index.broken:
         text = f"breaks off after {len(film.index)} frames ({film.index.broken}); these are used"
         yield Warned(str(film.clip.path), text)
-    for text in made.warnings:
-        yield Warned(str(made.output), text)
 
 
 def _known(
@@ -234,7 +238,10 @@ def _known(
         return tracksfile.load(path)
     told: list[str] = []
     spill = work / "analysis"
-    read = frames(film.clip, film.index, film.start, film.end, writable=False, report=told.append)
+    threads = settings.device.threads
+    read = frames(
+        film.clip, film.index, film.start, film.end, threads=threads, writable=False, report=told.append
+    )
     with Prefetch(clock.iterate("decode 1", read), DEPTH) as incoming:
         finding = pipeline.analyse(
             clock.iterate("", iter(incoming)),
