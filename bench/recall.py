@@ -69,9 +69,11 @@ def main() -> None:
         print(f"\n1080p yuv420p, {chosen.threads} threads, load {os.getloadavg()[0]:.1f}, {runtime.engines}")
         frame = as_1080p(chosen.pictures / "l13_two_men_handshake.jpg")
         scales = detect.levels(frame.size, settings.min_size, 192)
+        level = detect.windows(frame.size, settings)[:, 0]
         for depth in range(1, len(scales) + 1):
-            took = milliseconds(lambda d=depth: detect.find(runtime, frame, settings, depth=d))
-            count = len(detect.find(runtime, frame, settings, depth=depth))
+            rows = np.flatnonzero(level < depth)
+            took = milliseconds(lambda r=rows: detect.find(runtime, frame, settings, rows=r))
+            count = len(detect.find(runtime, frame, settings, rows=rows))
             print(
                 f"find, depth {depth}, {count} faces, scales {[round(s, 3) for s in scales[:depth]]}: {took}"
             )

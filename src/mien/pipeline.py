@@ -79,7 +79,10 @@ def analyse(
 def eyes(runtime: Runtime, settings: Settings) -> Eyes:
     """The networks as plain functions."""
     return Eyes(
-        find=lambda frame, depth: detect.find(runtime, frame, settings.detect, depth=depth),
+        windows=lambda size: detect.windows(size, settings.detect),
+        find=lambda frame, rows, known, turned: detect.find(
+            runtime, frame, settings.detect, rows=rows, known=known, turned=turned
+        ),
         land=lambda frame, rois: landmark.landmarks(runtime, frame, rois),
         roi_points=landmark.roi_from_points,
         roi_dense=landmark.roi_from_dense,

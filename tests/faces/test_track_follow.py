@@ -16,7 +16,7 @@ from mien.faces.follow import Eyes, Follower
 from mien.faces.rows import Spill
 from mien.settings import Detect
 from mien.settings import Track as TrackSettings
-from mien.types import Colour, Faces, Float64, Frame, Layout, Tracks
+from mien.types import Colour, Faces, Float64, Frame, Int64, Layout, Tracks
 
 RATE = 30.0
 SIZE = (640, 360)
@@ -74,7 +74,10 @@ class World:
                 seen.append((person, dense))
         return seen
 
-    def find(self, frame: Frame, depth: int | None) -> Faces:
+    def windows(self, size: tuple[int, int]) -> Float64:
+        return np.array([[0.0, 0, 0, *size]])
+
+    def find(self, frame: Frame, rows: Int64 | None, known: Faces, turned: bool) -> Faces:
         self.searched.append(frame.index)
         faces = [d for _, d in self.visible(frame.index)] if frame.index not in self.missed else []
         if not faces:
@@ -113,7 +116,7 @@ class World:
         )
 
     def eyes(self) -> Eyes:
-        return Eyes(self.find, self.land, _roi_points, _roi_dense, lambda d: d[:, _FIVE, :2])
+        return Eyes(self.windows, self.find, self.land, _roi_points, _roi_dense, lambda d: d[:, _FIVE, :2])
 
     def run(self, folder: Path, **settings: float) -> Tracks:
         chosen = TrackSettings.model_validate({"smooth": 0.0} | settings)

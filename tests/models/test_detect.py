@@ -150,8 +150,9 @@ def test_estimated_mouth_corners_lie_near_the_landmarks(runtime: Runtime, shared
 
 def test_both_detectors_find_the_same_portrait(runtime: Runtime, shared: Path) -> None:
     frame = load(shared / "media" / "pd02_grace_hopper.jpg")
-    full = detect.find(runtime, frame, COARSE, depth=1)
-    short = detect.find(runtime, frame, Detect(model="blazeface_short_range"), depth=1)
+    whole = np.array([0])
+    full = detect.find(runtime, frame, COARSE, rows=whole)
+    short = detect.find(runtime, frame, Detect(model="blazeface_short_range"), rows=whole)
     assert len(full) == len(short) == 1
     np.testing.assert_allclose(full.points, short.points, atol=0.03 * (full.box[0, 3] - full.box[0, 1]))
 

@@ -14,25 +14,28 @@ import numpy as np
 
 from mien.faces import track
 from mien.faces.cuts import SIZE, Cuts
+from mien.faces.patrol import Patrol
 from mien.faces.rows import Spill
 from mien.faces.track import Tracklet
 from mien.images import cpu
 from mien.settings import Detect
 from mien.settings import Track as TrackSettings
-from mien.types import Faces, Float64, Frame
+from mien.types import Faces, Float64, Frame, Int64
 
 PRESENCE = 0.5
 """Least probability of the landmarker that its crop shows a face."""
 THUMB = 480
 """Longer side of the thumbnails at most, pixels."""
-_MEMORY = 16 << 20
+_MEMORY = 32 << 20
 """Most bytes of thumbnails kept for looking back."""
-_DEEP = 4
-"""Every which search looks for middle-sized faces too."""
+_BACK = 12
+"""Searches that can be looked back over: all windows are seen once in this time."""
+_TURNED = 4
+"""Every which search looks for lying faces, where nobody is being followed."""
 _FULL = 40
-"""Every which search looks for the smallest faces too, where somebody is being followed."""
-_LARGE = 0.12
-"""Height of a face over the longer side of the frame from which every search sees it."""
+"""Every which search looks at everything, where nobody is being followed."""
+_GONE = 8
+"""Places of lost faces that are remembered beside the latest."""
 _MISSES = 3
 """Searches in a row that may fail to confirm a face before a doubtful one is given up."""
 _SURE = 0.9
@@ -49,8 +52,11 @@ _SAME = 0.45
 class Eyes:
     """What following needs from the networks."""
 
-    find: Callable[[Frame, int | None], Faces]
-    """Whole-frame detection; the number is how many levels of the pyramid to look at, None for all."""
+    windows: Callable[[tuple[int, int]], Float64]
+    """Frame size to the (W, 5) windows of a search: level, left, top, right, bottom; coarsest first."""
+    find: Callable[[Frame, Int64 | None, Faces, bool], Faces]
+    """Detection in the windows of these rows (None: all), given the faces already located in the frame, and
+    whether to turn the frame on its sides where nothing is found upright."""
     land: Callable[[Frame, Float64], tuple[Float64, Float64]]
     """(F, 2, 3) regions to (F, N, 3) landmarks and (F,) presence."""
     roi_points: Callable[[Float64], Float64]
@@ -107,9 +113,11 @@ class Follower:
         self._patience = max(2, round(settings.gap * rate))
         self._cuts = Cuts(settings.cut, rate)
         self._live: list[_Live] = []
-        self._past: deque[Frame] = deque(maxlen=_DEEP * self._interval)
-        self._next_search = self._next_deep = self._next_full = -1
+        self._past: deque[Frame] = deque(maxlen=_BACK * self._interval)
+        self._patrol: Patrol | None = None
+        self._next_search = self._next_turned = self._next_full = -1
         self._lost_at = -(1 << 40)
+        self._gone: list[Float64] = []
         self._wait = 1
         self._expect = -1
 
@@ -125,12 +133,13 @@ class Follower:
         if cut or frame.index != self._expect:
             self._live = []
             self._past.clear()
+            self._patrol = None
             self._next_search = self._next_full = frame.index
         self._expect = frame.index + 1
         self._follow(frame)
         self._part()
         if frame.index >= self._next_search:
-            self._search(frame)
+            self._search(frame, thumb)
             self._part()
         self._remember(thumb)
 
@@ -141,13 +150,15 @@ class Follower:
         expected = np.stack([live.expected() for live in self._live])
         dense, presence = self._settled(frame, expected)
         good = (presence >= PRESENCE) & track.plausible(expected, dense)
-        kept = []
+        kept, gone = [], []
         for k, live in enumerate(self._live):
             if good[k]:
                 self._extend(live, dense[k], float(presence[k]))
                 kept.append(live)
-        if len(kept) < len(self._live):
-            self._lost(frame.index)
+            else:
+                gone.append(live.tracklet.last(1)[0])
+        if gone:
+            self._lost(frame.index, gone)
         self._live = kept
 
     def _settled(self, frame: Frame, expected: Float64) -> tuple[Float64, Float64]:
@@ -171,8 +182,9 @@ class Follower:
         live.move(dense)
         live.tracklet.append(self._spill.append(dense[None]), track.extent(dense[None])[0], presence)
 
-    def _lost(self, index: int) -> None:
+    def _lost(self, index: int, boxes: list[Float64]) -> None:
         """Search at once, and again after growing waits for as long as a gap may be bridged."""
+        self._gone = boxes + (self._gone if index - self._lost_at < self._patience else [])[:_GONE]
         self._lost_at = index
         self._wait = 1
         self._next_search = index
@@ -194,38 +206,47 @@ class Follower:
             if len(goes) <= 1:
                 self.tracklets.remove(goes)
             self._live.pop(pair[1])
-            self._lost(stays.end - 1)
+            self._lost(stays.end - 1, [stays.last(1)[0]])
             self._next_search = stays.end  # the hidden one is looked for from the next frame on
 
-    def _search(self, frame: Frame) -> None:
+    def _search(self, frame: Frame, thumb: Frame) -> None:
         """Whole-frame detection: confirm known faces, start new ones, give up doubtful ones."""
-        depth = self._depth(frame.index)
-        found = self._eyes.find(frame, depth)
+        patrol = self._patrol = self._patrol or Patrol(self._eyes.windows(frame.size), thumb, self._interval)
+        rows = self._rows(patrol, frame.index, thumb)
+        turned = not self._live and (rows is None or frame.index >= self._next_turned)
+        if turned:
+            self._next_turned = frame.index + _TURNED * self._interval
+        found = self._eyes.find(frame, rows, self._known(frame.index), turned)
+        patrol.looked(frame.index, thumb, rows)
         known = np.array([live.tracklet.last(1)[0] for live in self._live]).reshape(-1, 4)
         pairs = track.associate(known, found.box)
         seen = {k for k, _ in pairs}
-        least = _LARGE * max(frame.size) if depth is not None else 0.0
         for k, live in enumerate(self._live):
             live.tracklet.hits += k in seen
-            missed = known[k, 3] - known[k, 1] >= least
-            live.misses = 0 if k in seen else live.misses + missed
+            live.misses = 0 if k in seen else live.misses + patrol.expected(known[k], rows)
         before = len(self._live)
         self._live = [x for x in self._live if x.misses < _MISSES or _sure(x.tracklet)]
         new = np.setdiff1d(np.arange(len(found)), [j for _, j in pairs])
         self._begin(frame, found[new])
         self._plan(frame.index, calm=len(self._live) >= before and not len(new))
 
-    def _depth(self, index: int) -> int | None:
-        """Levels to search: each finer one costs several times as much and is searched more rarely."""
-        lost = index - self._lost_at < self._patience
-        if index >= self._next_full:
-            self._next_full = index + (_FULL if self._live else _DEEP) * self._interval
-            self._next_deep = index + _DEEP * self._interval
+    def _rows(self, patrol: Patrol, index: int, thumb: Frame) -> Int64 | None:
+        """Windows to look at now; None for all, where a shot begins."""
+        if index >= self._next_full and not self._live:
+            self._next_full = index + _FULL * self._interval
             return None
-        if index >= self._next_deep or lost:
-            self._next_deep = index + _DEEP * self._interval
-            return 2
-        return 1
+        if index - self._lost_at < self._patience:
+            return patrol.near(np.reshape(self._gone, (-1, 4)))
+        return patrol.due(index, thumb, bool(self._live))
+
+    def _known(self, index: int) -> Faces:
+        """The faces that are being followed, as they are in the present frame."""
+        if not self._live:
+            return Faces.empty()
+        dense = np.stack([live.dense for live in self._live])
+        scores = np.array([live.tracklet.latest for live in self._live])
+        numbers = np.full(len(dense), index, np.int64)
+        return Faces(numbers, track.extent(dense), self._eyes.five(dense), scores, dense)
 
     def _plan(self, index: int, calm: bool) -> None:
         """When to search next."""

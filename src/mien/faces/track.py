@@ -57,6 +57,11 @@ class Tracklet:
         return np.array(self._score, np.float64)
 
     @property
+    def latest(self) -> float:
+        """Presence in the last row."""
+        return self._score[-1]
+
+    @property
     def boxes(self) -> Float64:
         """(n, 4) boxes in display pixels."""
         return np.array(self._box, np.float64).reshape(-1, 4)
@@ -113,8 +118,9 @@ class Chain:
 
 def extent(dense: Array) -> Float64:
     """(F, 4) boxes around (F, N, 3) landmarks."""
-    flat = np.asarray(dense[..., :2], np.float64)
-    return np.concatenate([flat.min(axis=1), flat.max(axis=1)], axis=1)
+    # Reductions along memory are ten times as fast as across it.
+    flat = np.ascontiguousarray(np.swapaxes(dense[..., :2], 1, 2), np.float64)
+    return np.concatenate([flat.min(axis=2), flat.max(axis=2)], axis=1)
 
 
 def centre(box: Float64) -> Float64:

@@ -9,8 +9,9 @@ the landmarker's own verdict, on a crop refined by its own points, tells them ap
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from mien.models import landmark
 from mien.models.card import BLAZEFACE_FULL, BLAZEFACE_SHORT, Card
 from mien.models.store import card
 from mien.settings import Detect
-from mien.types import Array, Faces, Float64, Frame
+from mien.types import Array, Faces, Float64, Frame, Int64
 
 if TYPE_CHECKING:
     from mien.models.runtime import Runtime
@@ -40,6 +41,8 @@ LOOKS = 5
 """Most times that the landmarker looks at one face."""
 RESTLESS = math.radians(4.0)
 """Change of roll after which the landmarker looks again."""
+FEW = 6
+"""Windows of one level from which a picture of the whole level costs less than each window on its own."""
 WINDOWS = 32
 """Windows looked at in one go, which bounds the memory."""
 
@@ -83,6 +86,7 @@ def join(parts: list[Found]) -> Found:
     )
 
 
+@lru_cache(maxsize=8)
 def anchors(card: Card) -> Float64:
     """(A, 2) centres of the network's cells in input pixels, x before y, row after row.
 
@@ -96,7 +100,9 @@ def anchors(card: Card) -> Float64:
     if card not in grids:
         raise ValueError(f"{card.name}: expected a BlazeFace card")
     side = card.inputs[0].shape[0]
-    return np.concatenate([np.repeat(_cells(n), times, axis=0) * side for n, times in grids[card]])
+    found = np.concatenate([np.repeat(_cells(n), times, axis=0) * side for n, times in grids[card]])
+    found.flags.writeable = False  # everybody gets the same array
+    return found
 
 
 def _cells(n: int) -> Float64:
@@ -107,7 +113,8 @@ def _cells(n: int) -> Float64:
 
 def prepare(pictures: Array) -> Array:
     """uint8 R'G'B' (N, H, W, 3) to the network's float32 in [-1, 1]."""
-    return pictures.astype(np.float32) * np.float32(2 / 255) - np.float32(1)
+    scaled = np.multiply(pictures, np.float32(2 / 255), dtype=np.float32)
+    return np.subtract(scaled, np.float32(1), out=scaled)
 
 
 def decode(regressors: Array, logits: Array, centres: Float64, threshold: float) -> Found:
@@ -187,18 +194,49 @@ def levels(size: tuple[int, int], min_size: float, side: int) -> tuple[float, ..
     return tuple(whole * (fine / whole) ** (k / steps) for k in range(steps + 1))
 
 
-def find(runtime: Runtime, frame: Frame, settings: Detect, *, depth: int | None = None) -> Faces:
-    """Find every face of a frame.
+def windows(size: tuple[int, int], settings: Detect) -> Float64:
+    """The windows that a search of a frame consists of.
 
-    Where nothing is found upright, the frame is also looked at on its sides and upside down.
+    Args:
+        size: Width and height of the frame in display pixels.
+        settings: Detector and smallest size.
+
+    Returns:
+        (W, 5) level from 0, left, top, right, bottom in display pixels; level 0 is one window that shows the
+        whole frame. In 1080p with the default sizes level 0 finds faces over 160 pixels, levels 0 and 1
+        over 62, all three over 24, with 1, 9 and 54 windows.
+    """
+    side = card(settings.model).inputs[0].shape[0]
+    rows: list[tuple[float, ...]] = []
+    for level, scale in enumerate(levels(size, settings.min_size, side)):
+        small = _scaled(size, scale)
+        x, y = size[0] / small[0], size[1] / small[1]
+        for left, top in _corners(*small, side):
+            right, bottom = min(left + side, small[0]), min(top + side, small[1])
+            rows.append((level, left * x, top * y, right * x, bottom * y))
+    return np.array(rows, np.float64)
+
+
+def find(
+    runtime: Runtime,
+    frame: Frame,
+    settings: Detect,
+    *,
+    rows: Int64 | None = None,
+    known: Faces | None = None,
+    turned: bool = True,
+) -> Faces:
+    """Find every face of a frame.
 
     Args:
         runtime: Where the networks run.
         frame: The picture.
         settings: Detector, confidence and smallest size.
-        depth: How many levels of the pyramid to look at, the whole frame first; None for all. In 1080p
-            with the default sizes: 1 finds faces over 160 pixels, 2 over 62, 3 (all) over 24, by looking at
-            1, 9 and 54 windows.
+        rows: Which of `windows(frame.size, settings)` to look at; None for all.
+        known: Faces already located in this very frame, with dense landmarks: a detection that clearly is
+            one of them is not sought again but answered by it.
+        turned: Whether the frame is also looked at on its sides and upside down where nothing is found
+            upright; as a whole only, unless all windows are looked at.
 
     Returns:
         Confirmed faces with dense landmarks, the detector's surest first; `box` is the box of the landmarks,
@@ -206,16 +244,51 @@ def find(runtime: Runtime, frame: Frame, settings: Detect, *, depth: int | None 
         witness.
     """
     network = card(settings.model)
-    scales = levels(frame.size, settings.min_size, network.inputs[0].shape[0])[:depth]
-    for turns in (0, 1, 3, 2):
-        # Lying heads are not worth the finest level, which costs more than all others together.
-        seen = scales if turns == 0 else scales[: max(1, len(scales) - 1)]
-        # Below the square of the wanted score no verdict of the landmarker can help.
-        parts = [_look(runtime, frame, network, s, turns, settings.score**2) for s in seen]
-        faces = confirm(runtime, frame, suppress(join(parts)), settings.score)
+    side = network.inputs[0].shape[0]
+    scales = levels(frame.size, settings.min_size, side)
+    # Below the square of the wanted score no verdict of the landmarker can help.
+    least = settings.score**2
+    parts = []
+    for scale, corners in zip(scales, _chosen(frame.size, scales, side, rows), strict=True):
+        if corners:
+            parts.append(_look(runtime, frame, network, scale, 0, least, corners))
+    faces = _answered(runtime, frame, suppress(join(parts)), settings.score, known or Faces.empty())
+    # Lying heads are not worth the finest level, which costs more than all others together.
+    coarse = scales[: max(1, len(scales) - 1)] if rows is None else scales[:1]
+    for turns in (1, 3, 2) if turned else ():
         if len(faces):
-            return faces
-    return Faces.empty()
+            break
+        parts = [_look(runtime, frame, network, scale, turns, least) for scale in coarse]
+        faces = confirm(runtime, frame, suppress(join(parts)), settings.score)
+    return faces
+
+
+def _chosen(
+    size: tuple[int, int], scales: tuple[float, ...], side: int, rows: Int64 | None
+) -> list[list[tuple[int, int]]]:
+    """For each level the corners of the windows with these numbers."""
+    wanted = None if rows is None else set(rows.tolist())
+    count, found = 0, []
+    for scale in scales:
+        corners = list(_corners(*_scaled(size, scale), side))
+        found.append([c for k, c in enumerate(corners, count) if wanted is None or k in wanted])
+        count += len(corners)
+    return found
+
+
+def _answered(runtime: Runtime, frame: Frame, found: Found, score: float, known: Faces) -> Faces:
+    """`confirm`, but for detections of known faces: these need no second look."""
+    if not len(known) or not len(found):
+        return confirm(runtime, frame, found, score)
+    overlap = geometry.iou(found.box, known.box)
+    match = overlap.argmax(axis=1)
+    ours = overlap[np.arange(len(found)), match] > MERGE_IOU
+    best = np.zeros(len(known))
+    np.maximum.at(best, match[ours], found.score[ours])
+    both = np.sqrt(best) * known.score
+    seen = np.flatnonzero(both >= score)
+    again = replace(known[seen], score=both[seen])
+    return Faces.concat([again, confirm(runtime, frame, found.pick(~ours), score)])
 
 
 def confirm(runtime: Runtime, frame: Frame, found: Found, score: float) -> Faces:
@@ -276,24 +349,53 @@ def _same(a: Float64, b: Float64) -> bool:
     return shared > INSIDE * min(float(np.prod(a[2:] - a[:2])), float(np.prod(b[2:] - b[:2])))
 
 
-def _look(runtime: Runtime, frame: Frame, network: Card, scale: float, turns: int, score: float) -> Found:
-    """Detections of one level, in display pixels; `turns` quarter turns anticlockwise first."""
-    width, height = frame.size
-    small = (max(1, round(width * scale)), max(1, round(height * scale)))
-    picture = np.rot90(cpu.thumbnail(frame, small), turns)
+def _look(
+    runtime: Runtime,
+    frame: Frame,
+    network: Card,
+    scale: float,
+    turns: int,
+    score: float,
+    corners: Sequence[tuple[int, int]] | None = None,
+) -> Found:
+    """Detections of one level, in display pixels; `turns` quarter turns anticlockwise first.
+
+    `corners` are those of the windows to look at, None for all.
+    """
+    small = _scaled(frame.size, scale)
     side = network.inputs[0].shape[0]
-    corners = list(_corners(picture.shape[1], picture.shape[0], side))
+    cut = _cutter(frame, small, turns, side, FEW if corners is None else len(corners))
+    if corners is None:
+        corners = list(_corners(*(small if turns % 2 == 0 else small[::-1]), side))
     centres, session = anchors(network), runtime.session(network)
     parts: list[Found] = []
     for start in range(0, len(corners), WINDOWS):
         some = corners[start : start + WINDOWS]
-        result = session.run(prepare(_cut(picture, some, side)))
+        result = session.run(prepare(cut(some)))
         boxes, logits = (result[tensor.name] for tensor in network.outputs)
         for (x, y), box, logit in zip(some, boxes, logits, strict=True):
             parts.append(suppress(decode(box, logit, centres, score)).moved(1.0, x, y))
     found = _turned_back(join(parts), turns, small)
-    stretch = np.array([width / small[0], height / small[1]])
+    stretch = np.array([frame.size[0] / small[0], frame.size[1] / small[1]])
     return Found(found.box * np.tile(stretch, 2), found.points * stretch, found.score)
+
+
+def _cutter(
+    frame: Frame, small: tuple[int, int], turns: int, side: int, count: int
+) -> Callable[[Sequence[tuple[int, int]]], Array]:
+    """What cuts windows of a level out of a frame: from its small picture, or a few each on its own."""
+    if count < FEW and turns == 0 and min(small) >= side:
+        x, y = small[0] / frame.size[0], small[1] / frame.size[1]
+        return lambda corners: np.stack(
+            [cpu.glance(frame, geometry.scaling(x, y, (-a, -b)), (side, side)) for a, b in corners]
+        )
+    picture = np.rot90(cpu.thumbnail(frame, small), turns)
+    return lambda corners: _cut(picture, corners, side)
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Width and height of a level."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _corners(width: int, height: int, side: int) -> Iterator[tuple[int, int]]:
@@ -311,7 +413,7 @@ def _starts(length: int, side: int) -> list[int]:
     return [round(k * (length - side) / (count - 1)) for k in range(count)]
 
 
-def _cut(picture: Array, corners: list[tuple[int, int]], side: int) -> Array:
+def _cut(picture: Array, corners: Sequence[tuple[int, int]], side: int) -> Array:
     """uint8 (N, side, side, 3) windows, black beyond the picture as the network was trained."""
     windows = np.zeros((len(corners), side, side, 3), np.uint8)
     for window, (x, y) in zip(windows, corners, strict=True):
