@@ -25,7 +25,7 @@ class Detect(Section):
     """Finding faces in whole frames."""
 
     model: str = "blazeface_full_range"
-    """Card of the face detector."""
+    """Card of the face detector: `blazeface_full_range`, or `blazeface_short_range` for close faces."""
     score: Unit = 0.5
     """Least confidence of a detection, 0 to 1."""
     min_size: Annotated[float, Field(ge=8.0, le=4096.0)] = 24.0
@@ -38,20 +38,20 @@ class Track(Section):
     """Following faces through time."""
 
     model: str = "facemesh"
-    """Card of the dense landmarker that follows a face."""
+    """Card of the dense landmarker that follows a face; `facemesh` is the one of this version."""
     gap: Annotated[float, Field(ge=0.0, le=2.0)] = 0.4
     """Longest interruption in seconds that is bridged, 0 to 2."""
     smooth: Unit = 0.5
     """Smoothing of the points over the whole track: 0 none, 1 strong. Never lags, keeps blinks."""
     cut: Unit = 0.35
-    """How different two neighbouring frames must be to count as a scene cut, 0 to 1."""
+    """How different two neighbouring frames must be to count as a scene cut, 0 to 1; 1 finds none."""
 
 
 class Swap(Section):
     """Replacing the face."""
 
     model: str = "mesh"
-    """Card of the swapper; `mesh` needs no network weights."""
+    """Card of the swapper; `mesh`, the one of this version, needs no network weights."""
     strength: Unit = 1.0
     """How much of the new face is shown, 0 (none) to 1 (all)."""
     light: Unit = 1.0
@@ -77,12 +77,12 @@ class Encode(Section):
     codec: Literal["auto", "h264", "hevc", "av1", "vp9", "prores", "ffv1", "mjpeg"] = "auto"
     """Video codec; `auto` stays in the input's family."""
     quality: Annotated[int, Field(ge=0, le=100)] = 85
-    """Picture quality, 0 to 100; 85 is visually lossless, 100 lossless where the codec can."""
+    """Quality of videos and pictures, 0 to 100; 85 is visually lossless, 100 lossless where the codec can."""
     preset: Literal["fastest", "fast", "balanced", "slow", "slowest"] = "fast"
     """Encoding speed against file size."""
     bitrate: Annotated[int, Field(ge=0)] = 0
-    """Video bit rate in bit/s; 0 lets `quality` decide."""
-    fps: Annotated[str, Field(pattern=r"^(|\d+(\.\d+)?|\d+/\d+)$")] = ""
+    """Video bit rate in bit/s, for codecs that take one; 0 lets `quality` decide."""
+    fps: Annotated[str, Field(pattern=r"^(|\d+(\.\d+)?|\d+/[1-9]\d*)$")] = ""
     """Output frames a second ("25", "29.97", "30000/1001"); empty keeps the input's exact times."""
     size: Annotated[str, Field(pattern=r"^(|\d+x\d+)$")] = ""
     """Output width and height as shown ("1280x720"); empty keeps the input's."""
@@ -112,7 +112,8 @@ class Role(Section):
     sources: tuple[Path, ...]
     """Pictures or videos that show the new face; several are used together."""
     faces: str = "prominent"
-    """Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4")."""
+    """Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4"). Nobody is
+    recognised again after a cut: there the words choose anew."""
 
 
 class Job(Section):

@@ -251,6 +251,10 @@ def test_impossible_wishes(tmp_path: Path, plain: tuple[Clip, FrameIndex]) -> No
     with pytest.raises(MediaError, match="folder"):
         plan(clip, known, Encode(), clip.path / "a.mp4")
     assert plan(clip, known, Encode(), tmp_path / "a.webm").warnings
+    assert not plan(clip, known, Encode(), tmp_path / "a.mp4").warnings
+    assert "does not say that it was edited" in plan(clip, known, Encode(), tmp_path / "a.ts").warnings[-1]
+    made = plan(clip, known, Encode(codec="ffv1", bitrate=1000), tmp_path / "a.mkv")
+    assert made.warnings == ("ffv1 takes no bit rate: quality decides",)
 
 
 def test_failing_write_leaves_nothing(tmp_path: Path, plain: tuple[Clip, FrameIndex]) -> None:

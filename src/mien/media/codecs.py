@@ -43,7 +43,6 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         ".m2ts": "mpegts",
         ".mts": "mpegts",
         ".flv": "flv",
-        ".nut": "nut",
     }
 )
 """File name ending to container format."""

@@ -1,7 +1,7 @@
 """Deciding how a result is written: codec, pixel format, container, time base, and when each frame is shown.
 
 made = plan(clip, frame_index, settings.encode, Path("out.mp4"))
-times = schedule(made, frame_index, segment.start, segment.end)
+times = schedule(made, frame_index, clip, segment.start, segment.end)
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ def _encoder(clip: Clip, encode: Encode, form: str, output: Path, depth: int) ->
     encoder = codecs.FAMILIES.get(wanted, "")
     usable = encoder and codecs.exists(encoder) and codecs.holds(form, encoder)
     if encode.codec != "auto" and not usable:
-        raise SettingsError("encode.codec", f"{wanted} does not fit into {output.suffix} files", "")
+        fitting = [name for name, maker in codecs.FAMILIES.items() if codecs.holds(form, maker)]
+        advice = f"Name the output .mkv, or use one of {', '.join(fitting)} or auto."
+        raise SettingsError("encode.codec", f"{wanted} does not fit into {output.suffix} files", advice)
     deep = depth > 8 and encoder in ("libvpx-vp9", "libvpx")
     if usable and not deep:
         return encoder, said
@@ -192,7 +194,8 @@ def _size(clip: Clip, encode: Encode) -> tuple[int, int, Fraction]:
         return clip.width, clip.height, clip.sar
     width, height = (int(part) for part in encode.size.split("x"))
     if not (16 <= width <= 16384 and 16 <= height <= 16384):
-        raise SettingsError("encode.size", f"{encode.size} is not between 16x16 and 16384x16384", "")
+        advice = "Write width x height of the picture as it is shown, such as 1280x720."
+        raise SettingsError("encode.size", f"{encode.size} is not between 16x16 and 16384x16384", advice)
     if clip.rotation in (90, 270):
         width, height = height, width
     return width, height, Fraction(1)
@@ -246,7 +249,8 @@ def plan(
     encoder, said = _encoder(clip, encode, form, output, clip.layout.depth)
     fps = Fraction(encode.fps) if encode.fps else None
     if fps is not None and not Fraction(1, 100) <= fps <= 1000:
-        raise SettingsError("encode.fps", f"{encode.fps} is not between 0.01 and 1000", "")
+        advice = "Leave it empty to keep the input's times."
+        raise SettingsError("encode.fps", f"{encode.fps} is not between 0.01 and 1000", advice)
     origin = clip.origin if start == 0 else int(index.pts[start]) * clip.time_base
     if form == "avi" and fps is None:
         fps = clip.rate
@@ -254,6 +258,10 @@ def plan(
             said.append(
                 f"AVI files have one rate: the variable times become {float(fps):.3f} pictures a second"
             )
+    if form == "mpegts":
+        said.append(f"{output.suffix} files hold no metadata: the file does not say that it was edited")
+    if encode.bitrate and encoder in codecs.INTRA:
+        said.append(f"{_family(encoder)} takes no bit rate: quality decides")
     first = int(index.pts[start]) * clip.time_base - origin
     count = threads or os.cpu_count() or 1
     made = EncodePlan(
