@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import numpy as np
 
 from mien.errors import ModelError, RuntimeUnavailable
+from mien.models import keep
 from mien.models.card import Card, Tensor
 from mien.models.store import Store
 from mien.types import Array, Float32
@@ -151,7 +152,7 @@ class Runtime:
             if key not in self._sessions:
                 path = self.store.locate(card)[card.network.name]
                 threads = 1 if card.network.bytes < SMALL else self.threads
-                loaded = _ENGINES[engine](card, path, threads)
+                loaded = _ENGINES[engine](card, path, threads, self.store.home / "compiled")
                 _match(card, "input", card.inputs, loaded.inputs)
                 _match(card, "output", card.outputs, loaded.outputs)
                 self._sessions[key] = Session(card, loaded)
@@ -197,17 +198,23 @@ def _match(card: Card, kind: str, wanted: tuple[Tensor, ...], found: Mapping[str
 
 
 class _OpenVino:
-    """OpenVINO on the processor, for TFLite and ONNX, in float32."""
+    """OpenVINO on the processor, for TFLite and ONNX, in float32.
 
-    def __init__(self, card: Card, path: Path, threads: int) -> None:
+    What was compiled is kept in the folder `kept`: reading it back takes a tenth of compiling it again.
+    """
+
+    def __init__(self, card: Card, path: Path, threads: int, kept: Path) -> None:
         try:
             import openvino
         except ImportError as error:
             raise RuntimeUnavailable(
                 card.name, "OpenVINO is absent", "Install mien with its dependencies."
             ) from error
+        self._ov = openvino
         self._core = openvino.Core()
+        self._card = card
         self._path = path
+        self._kept = kept
         self._options = {
             # These networks are small: exact arithmetic costs a millisecond and keeps runs reproducible.
             "INFERENCE_PRECISION_HINT": "f32",
@@ -215,24 +222,15 @@ class _OpenVino:
             "INFERENCE_NUM_THREADS": threads,
         }
         self._compiled: dict[int, ov.CompiledModel] = {}
-        self._model = model = self._read(card.name)
-        self.inputs: Mapping[str, tuple[int, ...]] = {
-            port.any_name: _item_shape(port) for port in model.inputs
-        }
-        self.outputs: Mapping[str, tuple[int, ...]] = {
-            port.any_name: _item_shape(port) for port in model.outputs
-        }
+        first = self._compile(1)
+        self.inputs: Mapping[str, tuple[int, ...]] = _shapes(first.inputs)
+        self.outputs: Mapping[str, tuple[int, ...]] = _shapes(first.outputs)
         self._order = list(self.outputs)
         self.label = f"OpenVINO {openvino.__version__.split('-')[0]} CPU f32"
 
     def prepare(self, batch: int) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
         """An infer request of its own for this batch size."""
-        if batch not in self._compiled:
-            model = self._model.clone()
-            _free_batch(model)
-            model.reshape({name: [batch, *shape] for name, shape in self.inputs.items()})
-            self._compiled[batch] = self._core.compile_model(model, "CPU", self._options)
-        request = self._compiled[batch].create_infer_request()
+        request = self._compile(batch).create_infer_request()
 
         def call(inputs: Mapping[str, Array]) -> dict[str, Array]:
             request.infer(dict(inputs), share_inputs=True)
@@ -244,12 +242,45 @@ class _OpenVino:
 
         return call
 
-    def _read(self, subject: str) -> Any:
-        """The model as the file has it."""
+    def _compile(self, batch: int) -> ov.CompiledModel:
+        """The network for a batch size, from the kept copy where there is one for this machine."""
+        if batch not in self._compiled:
+            kept = self._kept / f"{self._path.name}.{batch}.{self._options['INFERENCE_NUM_THREADS']}"
+            # The graph depends on the library and the processor, not only on the file.
+            asked = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+            device = [self._core.get_property("CPU", name) for name in asked]
+            stamp = (
+                f"{self._ov.__version__} {device} {sorted(self._options.items())} {self._card.network.sha256}"
+            )
+            self._compiled[batch] = self._restored(kept, stamp) or self._built(batch, kept, stamp)
+        return self._compiled[batch]
+
+    def _restored(self, kept: Path, stamp: str) -> ov.CompiledModel | None:
+        """What was kept under this stamp; None where there is nothing whole."""
+        blob = keep.read(kept, stamp)
+        if blob is None:
+            return None
         try:
-            return self._core.read_model(self._path)
+            return self._core.import_model(blob, "CPU", self._options)
+        except RuntimeError:
+            return None  # compiled anew, then replaced
+
+    def _built(self, batch: int, kept: Path, stamp: str) -> ov.CompiledModel:
+        """Compile, and keep the result where the folder can be written."""
+        try:
+            model = self._core.read_model(self._path)
         except RuntimeError as error:
-            raise ModelError(subject, f"{self._path.name} cannot be read: {error}") from error
+            raise ModelError(self._card.name, f"{self._path.name} cannot be read: {error}") from error
+        _free_batch(model)
+        model.reshape({name: [batch, *shape] for name, shape in _shapes(model.inputs).items()})
+        compiled = self._core.compile_model(model, "CPU", self._options)
+        keep.write(kept, stamp, compiled.export_model().getvalue())
+        return compiled
+
+
+def _shapes(ports: Any) -> dict[str, tuple[int, ...]]:
+    """Name to shape without the batch axis."""
+    return {port.any_name: _item_shape(port) for port in ports}
 
 
 def _item_shape(port: Any) -> tuple[int, ...]:
@@ -325,12 +356,12 @@ def _ort_shape(port: Any) -> tuple[int, ...]:
     return tuple(d if isinstance(d, int) else -1 for d in port.shape[1:])
 
 
-def _load_openvino(card: Card, path: Path, threads: int) -> Engine:
-    return _OpenVino(card, path, threads)
+def _load_openvino(card: Card, path: Path, threads: int, kept: Path) -> Engine:
+    return _OpenVino(card, path, threads, kept)
 
 
-def _load_onnxruntime(card: Card, path: Path, threads: int) -> Engine:
-    """Load with ONNX Runtime, which reads ONNX only."""
+def _load_onnxruntime(card: Card, path: Path, threads: int, kept: Path) -> Engine:
+    """Load with ONNX Runtime, which reads ONNX only and keeps nothing."""
     if path.suffix != ".onnx":
         raise RuntimeUnavailable(
             card.name, f"ONNX Runtime cannot read {path.suffix} files", "Use the OpenVINO engine."
@@ -338,7 +369,7 @@ def _load_onnxruntime(card: Card, path: Path, threads: int) -> Engine:
     return _OnnxRuntime(card, path, threads)
 
 
-_ENGINES: Mapping[EngineName, Callable[[Card, Path, int], Engine]] = {
+_ENGINES: Mapping[EngineName, Callable[[Card, Path, int, Path], Engine]] = {
     "openvino": _load_openvino,
     "onnxruntime": _load_onnxruntime,
 }
