@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import av
 import numpy as np
 
+from mien.app import cli
 from mien.run import verbs
 from mien.settings import Encode, Job, Role, Settings
 from mien.types import Array, Event, Finished, Warned
@@ -56,16 +59,33 @@ def swap(
     return Ran(events, last)
 
 
-def mien(*arguments: str | Path, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "mien.app.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, "MIEN_HOME": str(home), "COLUMNS": "200"},
-    )
+@dataclass(frozen=True)
+class Said:
+    """How a command ended and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def mien(*arguments: str | Path, home: Path, cwd: Path | None = None) -> Said:
+    """The command line, in this process so that networks are loaded once."""
+    out, err = io.StringIO(), io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    environment = {"MIEN_HOME": str(home), "COLUMNS": "200"}
+    try:
+        with (
+            mock.patch.dict(os.environ, environment),
+            contextlib.chdir(cwd or Path.cwd()),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return Said(code, out.getvalue(), err.getvalue())
 
 
 def frames(path: Path) -> Iterator[av.VideoFrame]:

@@ -184,10 +184,10 @@ def _fill(
         head = next(waiting, None)
 
 
-def _hidden(output: Path, word: str) -> Path:
-    """A short hidden name beside the output, its own for every output."""
-    token = hashlib.sha256(os.fsencode(output.name)).hexdigest()[:12]
-    return output.absolute().parent / f".mien-{token}.{word}{output.suffix}"
+def _hidden(output: Path, work: Path) -> Path:
+    """A short hidden name beside the output: another for every job, the same when one is repeated."""
+    token = hashlib.sha256(os.fsencode(output.name) + b"/" + os.fsencode(work.absolute())).hexdigest()[:12]
+    return output.absolute().parent / f".mien-{token}.partial{output.suffix}"
 
 
 def _box(xmp: bytes) -> bytes:
@@ -219,7 +219,7 @@ def join(
         VerificationError: What was written is not what was meant; the file stays under the name it says.
     """
     output = made.output
-    partial = _hidden(output, "partial")
+    partial = _hidden(output, segments[0].parent if segments else output)
     if output.exists() and output.samefile(clip.path):
         raise MediaError(output, "is the input itself", "Choose another name for the output.")
     try:

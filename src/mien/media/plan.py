@@ -212,6 +212,20 @@ def _time_base(clip: Clip, form: str, fps: Fraction | None, first: Fraction) -> 
     return _gcd(1 / fps, first) if first else 1 / fps
 
 
+def _fps(text: str) -> Fraction | None:
+    """The constant rate that is asked for; None for the input's own times."""
+    if not text:
+        return None
+    try:
+        fps = Fraction(text)
+    except ZeroDivisionError:
+        fps = Fraction(0)
+    if not Fraction(1, 100) <= fps <= 1000:
+        advice = "Leave it empty to keep the input's times."
+        raise SettingsError("encode.fps", f"{text} is not between 0.01 and 1000", advice)
+    return fps
+
+
 def plan(
     clip: Clip,
     index: FrameIndex,
@@ -247,10 +261,7 @@ def plan(
     form = _format(output)
     _writable(output, clip.path)
     encoder, said = _encoder(clip, encode, form, output, clip.layout.depth)
-    fps = Fraction(encode.fps) if encode.fps else None
-    if fps is not None and not Fraction(1, 100) <= fps <= 1000:
-        advice = "Leave it empty to keep the input's times."
-        raise SettingsError("encode.fps", f"{encode.fps} is not between 0.01 and 1000", advice)
+    fps = _fps(encode.fps)
     origin = clip.origin if start == 0 else int(index.pts[start]) * clip.time_base
     if form == "avi" and fps is None:
         fps = clip.rate
