@@ -40,7 +40,11 @@ def untimed(stage: str) -> AbstractContextManager[None]:
 
 
 def topology(runtime: Runtime) -> anatomy.Topology:
-    """The triangles of the dense landmarks."""
+    """The triangles of the dense landmarks.
+
+    Raises:
+        ModelError: The topology file cannot be had or is another one.
+    """
     return anatomy.Topology.of(landmark.triangles(runtime.store))
 
 
@@ -53,7 +57,11 @@ def describe(frame: Frame, runtime: Runtime, settings: Detect) -> tuple[Portrait
         settings: How faces are found.
 
     Returns:
-        None and 0 where the frame shows no face.
+        The portrait, cut at the frame's own scale with `PORTRAIT_MARGIN` around the landmarks, and the number
+        of faces; None and 0 where the frame shows none.
+
+    Raises:
+        ModelError: A network cannot be had or loaded.
     """
     faces = detect.find(runtime, frame, settings)
     if faces.dense is None or len(faces) == 0:
@@ -66,7 +74,11 @@ def describe(frame: Frame, runtime: Runtime, settings: Detect) -> tuple[Portrait
 
 
 def varied(portraits: Sequence[Portrait]) -> tuple[Portrait, ...]:
-    """The largest portrait, then always the one most unlike those before, while that shows something new."""
+    """The largest portrait, then always the one most unlike those before, while that shows something new.
+
+    Returns:
+        At most `VIEWS`; none where none are given.
+    """
     if not portraits:
         return ()
     traits = np.stack([anatomy.expression(p.dense) for p in portraits]) / DIFFERENT
@@ -92,7 +104,7 @@ def _mirrored(rgb: Float32, dense: Float64, runtime: Runtime) -> Float64 | None:
 
 
 def moved(dense: Float64, matrix: Float64) -> Float64:
-    """Dense landmarks (N, 3) under an affine: depth is scaled like the rest."""
+    """(N, 3) dense landmarks under a (2, 3) affine: depth is scaled like the rest."""
     place = geometry.apply(matrix, dense[:, :2])
     return np.column_stack([place, dense[:, 2] * geometry.affine_scale(matrix)])
 
@@ -108,6 +120,9 @@ def swap(
         texture: The identity, prepared.
         settings: Its `swap` and `mask` groups are used.
         timed: Told the stages `crop`, `swap` and `paste`.
+
+    Raises:
+        ValueError: The faces have no dense landmarks.
     """
     if faces.dense is None:
         raise ValueError("faces: expected dense landmarks, got none")

@@ -16,7 +16,7 @@ from mien.media import clip as clips
 from mien.media.decode import frames
 from mien.media.image import read_image
 from mien.models.runtime import Runtime
-from mien.settings import Role, Settings
+from mien.settings import Detect, Role, Settings
 from mien.types import Frame, Portrait, Warned
 
 SAMPLES = 24
@@ -51,9 +51,9 @@ def _portraits(path: Path, runtime: Runtime, settings: Settings) -> Generator[Wa
         if portrait is not None:
             found.append(portrait)
     if not found:
-        raise NoFaceError(
-            path, "shows no face", "Give a source where the face is large, sharp and seen from the front."
-        )
+        advice = "Give a source where the face is large, sharp and seen from the front"
+        strict = settings.detect.score > Detect().score
+        raise NoFaceError(path, "shows no face", advice + (", or lower detect.score." if strict else "."))
     if most > 1:
         yield Warned(str(path), f"shows {most} faces; the largest is used")
     return found
