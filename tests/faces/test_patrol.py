@@ -13,6 +13,8 @@ from mien.types import Colour, Float64, Frame, Layout
 _GRAY = Layout("gray", "gray", 8, ((0,),))
 SIZE = (1920, 1080)
 INTERVAL = 15
+OURS = np.array([[100.0, 100, 200, 220]])
+NOBODY = np.zeros((0, 4))
 
 
 def thumb(index: int, picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Frame:
@@ -48,7 +50,7 @@ def test_where_nothing_changes_only_the_whole_frame_is_searched_for_a_while() ->
     for k in range(1, 10):
         noisy = np.clip(plain() + rng.normal(0, 1.5, (270, 480)), 0, 255).astype(np.uint8)
         here = thumb(k * INTERVAL, noisy)
-        rows = patrol.due(k * INTERVAL, here, followed=True)
+        rows = patrol.due(k * INTERVAL, here, OURS)
         assert rows.tolist() == [0]
         patrol.looked(k * INTERVAL, here, rows)
 
@@ -59,7 +61,7 @@ def test_somebody_small_who_enters_is_searched_at_once() -> None:
     index = 9 * INTERVAL
     changed = plain()
     changed[140:146, 300:306] ^= 64  # 24 pixels of the frame, around (1212, 572)
-    rows = patrol.due(index, thumb(index, changed), followed=True)
+    rows = patrol.due(index, thumb(index, changed), OURS)
     picked = table()[rows[1:]]
     assert set(picked[:, 0]) == {1, 2}
     assert all(a <= 1224 and b <= 584 and c >= 1200 and d >= 560 for _, a, b, c, d in picked)
@@ -75,7 +77,7 @@ def test_where_everything_moves_all_is_seen_in_bounded_time_at_bounded_cost(
     seen: list[set[int]] = []
     for k in range(1, 40):
         here = thumb(k * INTERVAL, rng.integers(0, 255, (270, 480)).astype(np.uint8))
-        rows = patrol.due(k * INTERVAL, here, followed)
+        rows = patrol.due(k * INTERVAL, here, OURS if followed else NOBODY)
         assert len(rows) <= most
         patrol.looked(k * INTERVAL, here, rows)
         seen.append(set(rows.tolist()))
@@ -89,7 +91,7 @@ def test_what_never_changes_is_seen_again_all_the_same() -> None:
     seen: set[int] = set()
     for k in range(1, 56):
         here = thumb(k * INTERVAL, plain())
-        rows = patrol.due(k * INTERVAL, here, followed=True)
+        rows = patrol.due(k * INTERVAL, here, OURS)
         patrol.looked(k * INTERVAL, here, rows)
         seen |= set(rows.tolist())
     assert seen == set(range(54))
@@ -109,3 +111,15 @@ def test_a_lost_face_is_sought_where_it_was_and_large_ones_in_the_whole_frame() 
     assert patrol.expected(small[0], rows)
     assert not patrol.expected(small[0], np.array([0]))
     assert patrol.expected(large[0], np.array([0]))
+
+
+def test_a_followed_face_does_not_draw_the_search_to_itself() -> None:
+    patrol = Patrol(table(), thumb(0, plain()), INTERVAL)
+    patrol.looked(0, thumb(0, plain()), None)
+    index = 9 * INTERVAL
+    changed = plain()
+    changed[20:60, 20:55] ^= 64  # within 1.6 times OURS
+    assert patrol.due(index, thumb(index, changed), OURS).tolist() == [0]
+    assert len(patrol.due(index, thumb(index, changed), NOBODY)) > 1
+    changed[100:106, 60:66] ^= 64
+    assert len(patrol.due(index, thumb(index, changed), OURS)) > 1

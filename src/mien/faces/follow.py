@@ -237,7 +237,7 @@ class Follower:
             return None
         if index - self._lost_at < self._patience:
             return patrol.near(np.reshape(self._gone, (-1, 4)))
-        return patrol.due(index, thumb, bool(self._live))
+        return patrol.due(index, thumb, self._known(index).box)
 
     def _known(self, index: int) -> Faces:
         """The faces that are being followed, as they are in the present frame."""

@@ -26,6 +26,8 @@ _DIFFERENT = 10
 """Change of a thumbnail's code value that is more than noise."""
 _ENOUGH = 3
 """Compared pixels that must change: a face of 24 pixels in 1080p covers nine."""
+_OWN = 1.6
+"""Size of the place in which movement is a followed face's own, over its box: hair and chin included."""
 _LARGE = 0.12
 """Height of a face over the longer side of a window from which it is surely seen there."""
 
@@ -43,11 +45,8 @@ class Patrol:
         self._level = windows[:, 0].astype(np.int64)
         self._box = windows[:, 1:]
         self._interval = interval
-        back = geometry.invert(thumb.display)
-        ends = np.stack([geometry.apply(back, self._box[:, k : k + 2]) for k in (0, 2)])
-        low = np.floor(ends.min(axis=0) / _STEP).astype(int)
-        high = np.maximum(np.ceil(ends.max(axis=0) / _STEP).astype(int), low + 1)
-        self._parts = [np.s_[y0:y1, x0:x1] for (x0, y0), (x1, y1) in zip(low, high, strict=True)]
+        self._back = geometry.invert(thumb.display)
+        self._parts = self._slices(self._box)
         self._seen = np.full(len(windows), -(1 << 40))
         self._views: list[Array | None] = [None] * len(windows)
 
@@ -68,15 +67,20 @@ class Patrol:
             rows |= (self._level == level) & meets
         return np.flatnonzero(rows)
 
-    def due(self, index: int, thumb: Frame, followed: bool) -> Int64:
+    def due(self, index: int, thumb: Frame, faces: Float64) -> Int64:
         """(K,) rows of the windows worth looking at in frame `index`.
 
         Args:
             index: Of the frame.
             thumb: Its thumbnail.
-            followed: Whether somebody is being followed: then the smallest faces can wait a little.
+            faces: (F, 4) boxes of those who are being followed: what moves there is they themselves; and
+                where there are any, the smallest faces can wait a little.
         """
         now = _view(thumb)
+        free = np.ones(now.shape, np.bool_)
+        for part in self._slices(geometry.expand(faces, _OWN)):
+            free[part] = False
+        followed = len(faces) > 0
         age = (index - self._seen) // self._interval
         rows = np.flatnonzero(self._level == 0).tolist()
         finest = int(self._level.max())
@@ -89,7 +93,7 @@ class Patrol:
             for row in old[np.argsort(-age[old], kind="stable")].tolist():
                 if len(chosen) == most:
                     break
-                if age[row] >= _STALE[patient] or self._changed(row, now):
+                if age[row] >= _STALE[patient] or self._changed(row, now, free):
                     chosen.append(row)
             rows += chosen
         return np.array(rows, np.int64)
@@ -111,14 +115,21 @@ class Patrol:
         # The window of the whole frame also shows what reaches beyond its edge.
         return bool(((inside | (level == 0)) & large).any())
 
-    def _changed(self, row: int, now: Array) -> bool:
-        """Whether a window shows something else than when it was last looked at."""
+    def _slices(self, boxes: Float64) -> list[tuple[slice, slice]]:
+        """Rows and columns of a view that (F, 4) boxes in display pixels cover."""
+        ends = np.stack([geometry.apply(self._back, boxes[:, k : k + 2]) for k in (0, 2)])
+        low = np.maximum(np.floor(ends.min(axis=0) / _STEP), 0).astype(int)
+        high = np.maximum(np.ceil(ends.max(axis=0) / _STEP).astype(int), low + 1)
+        return [np.s_[y0:y1, x0:x1] for (x0, y0), (x1, y1) in zip(low.tolist(), high.tolist(), strict=True)]
+
+    def _changed(self, row: int, now: Array, where: Array) -> bool:
+        """Whether a window shows something else than when it was last looked at, (h, w) `where` it counts."""
         before = self._views[row]
         if before is None or before.shape != now.shape:
             return True
         part = self._parts[row]
         apart = np.abs(now[part].astype(np.int16) - before[part])
-        return int(np.count_nonzero(apart > _DIFFERENT)) >= _ENOUGH
+        return int(np.count_nonzero((apart > _DIFFERENT) & where[part])) >= _ENOUGH
 
 
 def _view(thumb: Frame) -> Array:
