@@ -93,6 +93,7 @@ def test_text_file_named_mp4(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
     assert "t.mp4" in done.stderr
+    assert done.stderr.endswith("Give a video or picture, or convert it with another program.\n")
 
 
 def test_failure_as_json(tmp_path: Path) -> None:

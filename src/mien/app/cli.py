@@ -143,8 +143,8 @@ def jobs(
     """List, continue or clean the jobs in the cache.
 
     Args:
-        action: `list` all jobs; `continue` a stopped one; `clean` one, or every job that is
-            not running and all saved analyses.
+        action: `list` all jobs; `continue` a stopped one; `clean` one, or all that are not running and, if
+            none is, the saved analyses.
         job: The id (its first characters are enough) or folder of the job.
         json: Print JSON.
     """
@@ -254,7 +254,9 @@ def _parsed(arguments: Sequence[str]) -> Callable[[], int]:
             command: Callable[[], int] = tyro.extras.subcommand_cli_from_dict(
                 {name: _later(command) for name, command in COMMANDS.items()},
                 prog="mien",
-                description="Change who is on screen: find the people, say who becomes whom, render.",
+                description="Change who is on screen: find the people, say who becomes whom, render.\n\n"
+                "`mien COMMAND --help` explains a command, `mien --version` tells the version.",
+                config=(tyro.conf.FlagCreatePairsOff,),
                 args=arguments,
             )
     except SystemExit:

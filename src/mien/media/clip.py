@@ -120,7 +120,8 @@ def opened(path: Path) -> Iterator[InputContainer]:
     try:
         container = av.open(str(path.absolute()), "r", metadata_errors="replace")
     except (OSError, ValueError) as error:
-        raise media_error(path, error, "is not a video that can be read") from error
+        advice = "Give a video or picture, or convert it with another program."
+        raise media_error(path, error, "is not a video that can be read", advice) from error
     with container:
         yield container
 

@@ -24,17 +24,17 @@ _CAUSES: dict[int, tuple[str, str]] = {
 }
 
 
-def media_error(path: Path, error: Exception, otherwise: str) -> MediaError:
+def media_error(path: Path, error: Exception, otherwise: str, advice: str = "") -> MediaError:
     """The clearest `MediaError` for what went wrong with `path`.
 
     Args:
         path: The file it is about.
         error: What was raised.
         otherwise: The problem where the error's number says nothing.
+        advice: What to do then.
     """
     code = getattr(error, "errno", None)
     if code in _CAUSES:
-        problem, advice = _CAUSES[code]
-        return MediaError(path, problem, advice)
+        return MediaError(path, *_CAUSES[code])
     detail = getattr(error, "strerror", None) or str(error)
-    return MediaError(path, f"{otherwise} ({detail})" if detail else otherwise)
+    return MediaError(path, f"{otherwise} ({detail})" if detail else otherwise, advice)

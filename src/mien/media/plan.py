@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -140,7 +141,8 @@ def _encoder(clip: Clip, encode: Encode, form: str, output: Path, depth: int) ->
     encoder = codecs.FAMILIES.get(wanted, "")
     usable = encoder and codecs.exists(encoder) and codecs.holds(form, encoder)
     if encode.codec != "auto" and not usable:
-        fitting = [name for name, maker in codecs.FAMILIES.items() if codecs.holds(form, maker)]
+        choices = get_args(Encode.model_fields["codec"].annotation)
+        fitting = [name for name in choices if name != "auto" and codecs.holds(form, codecs.FAMILIES[name])]
         advice = f"Name the output .mkv, or use one of {', '.join(fitting)} or auto."
         raise SettingsError("encode.codec", f"{wanted} does not fit into {output.suffix} files", advice)
     deep = depth > 8 and encoder in ("libvpx-vp9", "libvpx")
