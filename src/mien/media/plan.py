@@ -141,8 +141,8 @@ def _encoder(clip: Clip, encode: Encode, form: str, output: Path, depth: int) ->
     encoder = codecs.FAMILIES.get(wanted, "")
     usable = encoder and codecs.exists(encoder) and codecs.holds(form, encoder)
     if encode.codec != "auto" and not usable:
-        choices = get_args(Encode.model_fields["codec"].annotation)
-        fitting = [name for name in choices if name != "auto" and codecs.holds(form, codecs.FAMILIES[name])]
+        names = get_args(Encode.model_fields["codec"].annotation)
+        fitting = [name for name in names if name != "auto" and codecs.holds(form, codecs.FAMILIES[name])]
         advice = f"Name the output .mkv, or use one of {', '.join(fitting)} or auto."
         raise SettingsError("encode.codec", f"{wanted} does not fit into {output.suffix} files", advice)
     deep = depth > 8 and encoder in ("libvpx-vp9", "libvpx")
