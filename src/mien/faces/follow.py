@@ -26,9 +26,9 @@ PRESENCE = 0.5
 """Least probability of the landmarker that its crop shows a face."""
 THUMB = 480
 """Longer side of the thumbnails at most, pixels."""
-_MEMORY = 32 << 20
+_MEMORY = 48 << 20
 """Most bytes of thumbnails kept for looking back."""
-_BACK = 12
+_BACK = 16
 """Searches that can be looked back over: all windows are seen once in this time."""
 _TURNED = 4
 """Every which search looks for lying faces, where nobody is being followed."""

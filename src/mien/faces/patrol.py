@@ -13,11 +13,11 @@ from mien.images import geometry
 from mien.types import Array, Float64, Frame, Int64
 
 _COARSE = 4
-"""Searches after which a changed window for middle-sized faces is looked at again."""
-_FINE = 8
-"""The same for the smallest faces, while somebody is being followed."""
-_SHARE = 12
-"""Searches that all windows for the smallest faces are spread over at least, where somebody is followed."""
+"""Searches that the windows of a level are spread over, and after which a changed one is looked at again."""
+_PATIENT = 8
+"""The same while somebody is being followed."""
+_FINE = 16
+"""Searches that the windows for the smallest faces are spread over, while somebody is being followed."""
 _STALE = (10, 40)
 """Searches after which a window is looked at whatever it shows: any, and one for the smallest faces."""
 _STEP = 2
@@ -86,14 +86,14 @@ class Patrol:
         finest = int(self._level.max())
         for level in range(1, finest + 1):
             those = np.flatnonzero(self._level == level)
-            patient = bool(followed and level == finest and level > 1)
-            most = -(-len(those) // (_SHARE if patient else _COARSE))
-            old = those[age[those] >= (_FINE if patient else _COARSE)]
+            fine = level == finest and level > 1
+            most = -(-len(those) // ((_FINE if fine else _PATIENT) if followed else _COARSE))
+            old = those[age[those] >= (_PATIENT if followed else _COARSE)]
             chosen: list[int] = []
             for row in old[np.argsort(-age[old], kind="stable")].tolist():
                 if len(chosen) == most:
                     break
-                if age[row] >= _STALE[patient] or self._changed(row, now, free):
+                if age[row] >= _STALE[fine] or self._changed(row, now, free):
                     chosen.append(row)
             rows += chosen
         return np.array(rows, np.int64)
