@@ -335,8 +335,11 @@ def test_animation(material: Path, home: Path, tmp_path: Path) -> None:
     durations = [100, 40, 40, 200, 70]
     frames[0].save(tmp_path / "in.png", save_all=True, append_images=frames[1:], duration=durations, loop=3)
     job = _job(material, tmp_path / "out.png", target=tmp_path / "in.png")
-    _, last = _run(job)
+    events, last = _run(job)
     assert (last.frames, last.faces, last.people) == (5, 5, 1)
+    told = [event for event in events if isinstance(event, Progress) and event.stage == "render"]
+    assert (told[-1].done, told[-1].total) == (5, 5)
+    assert {"decode", "crop", "swap", "paste", "encode"} <= set(last.stages)
     with Image.open(tmp_path / "out.png") as result:
         found = []
         for k, before in enumerate(frames):
@@ -347,6 +350,16 @@ def test_animation(material: Path, home: Path, tmp_path: Path) -> None:
             assert np.array_equal(now[:, :40], then[:, :40])
         assert found == durations
         assert result.info["loop"] == 3
+    whole = (tmp_path / "out.png").read_bytes()
+    stopped = verbs.swap(job)
+    for event in stopped:
+        if isinstance(event, Progress) and event.stage == "analyse":
+            break
+    stopped.close()
+    assert (tmp_path / "out.png").read_bytes() == whole
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "in.png", "out.png"]
+    assert not [p for p in (home / "tracks").iterdir()]
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("mien-")]
     with pytest.raises(SettingsError, match="videos only"):
         list(verbs.swap(job.model_copy(update={"start": "1"})))
     with pytest.raises(MediaError, match="no animation by its ending"):

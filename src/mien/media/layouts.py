@@ -62,6 +62,9 @@ def _depth(bits: int) -> int:
     return next((depth for depth in (8, 10, 12, 16) if depth >= bits), 16)
 
 
+_CONVERT = "Convert the video to yuv420p first."
+
+
 def nearest(pix_fmt: str) -> Layout:
     """The supported layout that keeps most of `pix_fmt`; itself where it is supported.
 
@@ -75,10 +78,10 @@ def nearest(pix_fmt: str) -> Layout:
     try:
         described = VideoFormat(pix_fmt, 64, 64)
     except ValueError as error:
-        raise MediaError(pix_fmt, "is not a known pixel format") from error
+        raise MediaError(pix_fmt, "is not a known pixel format", _CONVERT) from error
     parts = described.components
     if not parts:
-        raise MediaError(pix_fmt, "holds no samples that can be edited")
+        raise MediaError(pix_fmt, "holds no samples that can be edited", _CONVERT)
     alpha = any(part.is_alpha for part in parts) or described.has_palette
     depth = _depth(max(part.bits for part in parts))
     tail = "" if depth == 8 else f"{depth}le"

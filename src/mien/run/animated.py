@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
 from mien import pipeline
-from mien.errors import MediaError
+from mien.errors import Cancelled, MediaError
 from mien.media import animation as animations
 from mien.media import clip as clips
 from mien.models.runtime import Runtime
 from mien.run import source
 from mien.run.clock import Clock
 from mien.run.place import kept_in, tracks_home
-from mien.run.report import fetched
+from mien.run.report import EVERY, Meter, fetched
 from mien.run.video import assign, cards, renderer
 from mien.settings import Job
 from mien.trust import label
-from mien.types import Event, Finished, Frame, Started, Warned
+from mien.types import Event, Finished, Frame, Progress, Started, Warned
 
 
 def swap(job: Job) -> Generator[Event, None, None]:
@@ -59,21 +61,7 @@ def swap(job: Job) -> Generator[Event, None, None]:
             )
             tracks = yield from clock.run("find", finding)
             parts = assign(job, textures, tracks)
-            render = renderer(parts, tracks, job.settings, clock.stage)
-
-            def pictures() -> Iterator[Frame]:
-                for frame in clock.iterate("decode", animations.frames(facts)):
-                    yield render(frame)
-
-            edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",))
-            with clock.stage("encode"):
-                notes = animations.write_animation(
-                    job.output,
-                    pictures(),
-                    facts,
-                    quality=job.settings.encode.quality,
-                    xmp=label.xmp(edit, facts.info.xmp),
-                )
+            notes = yield from _written(job, facts, renderer(parts, tracks, job.settings, clock.stage), clock)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         yield from (Warned(str(job.output), text) for text in (*facts.info.notes, *notes))
@@ -89,6 +77,41 @@ def swap(job: Job) -> Generator[Event, None, None]:
             stages=clock.table(count),
             engines=runtime.engines,
         )
+
+
+def _written(
+    job: Job, facts: animations.Animation, render: Callable[[Frame], Frame], clock: Clock
+) -> Generator[Progress, None, tuple[str, ...]]:
+    """Write the changed frames in a thread of its own; returns what could not be kept."""
+    edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",))
+    count, done, stop = len(facts.durations), 0, threading.Event()
+
+    def pictures() -> Iterator[Frame]:
+        nonlocal done
+        for frame in clock.iterate("decode", animations.frames(facts)):
+            if stop.is_set():
+                raise Cancelled(job.output, "stopped")
+            yield render(frame)
+            done += 1
+
+    meter = Meter("render", count)
+    with ThreadPoolExecutor(1, thread_name_prefix="mien-write") as pool:
+        work = pool.submit(
+            clock.wrap("encode", animations.write_animation),
+            job.output,
+            pictures(),
+            facts,
+            quality=job.settings.encode.quality,
+            xmp=label.xmp(edit, facts.info.xmp),
+        )
+        try:
+            while not wait((work,), EVERY).done:
+                yield from meter.at(min(done, count - 1))
+        finally:
+            stop.set()
+        notes = work.result()
+    yield from meter.at(count)
+    return notes
 
 
 def _rate(facts: animations.Animation) -> Fraction:
