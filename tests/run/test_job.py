@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def test_id_follows_inputs_and_models_and_nothing_else() -> None:
     )
     assert job_id(JOB, {**INPUTS, "/in/a.mp4": "4" * 64}, CARDS) != one
     assert job_id(JOB, INPUTS, {"net": "4" * 64}) != one
+
+
+@pytest.mark.parametrize("program", ["mien", "av", "numpy", "opencv-python-headless", "openvino"])
+def test_ids_follow_the_programs(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = job_id(JOB, INPUTS, CARDS), analysis_id("clip", Settings(), CARDS)
+    monkeypatch.setattr(
+        "mien.run.job.version", lambda name: "99" if name == program else metadata.version(name)
+    )
+    assert job_id(JOB, INPUTS, CARDS) != one
+    assert analysis_id("clip", Settings(), CARDS) != two
 
 
 def test_analysis_does_not_depend_on_how_faces_are_changed() -> None:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +33,8 @@ from mien.types import Segment
 
 FORMAT = 1
 """Raised whenever folders of an older program can no longer be continued."""
+PROGRAMS = ("mien", "av", "numpy", "opencv-python-headless", "openvino")
+"""Packages whose version may change the bytes of a result."""
 
 
 def digest(value: object) -> str:
@@ -43,7 +45,15 @@ def digest(value: object) -> str:
 
 def _program() -> dict[str, object]:
     """What besides the job decides the bytes of its result: the programs."""
-    return {"format": FORMAT, "mien": version("mien"), "av": version("av"), "numpy": version("numpy")}
+    return {"format": FORMAT, **{name: _version(name) for name in PROGRAMS}}
+
+
+def _version(name: str) -> str:
+    """Version of an installed package; empty where it came without a note of its own, as some builds do."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def job_id(job: Job, inputs: Mapping[str, str], cards: Mapping[str, str]) -> str:
