@@ -31,8 +31,8 @@ def home(tmp_path: Path, store: Store, runtime: Runtime, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the portraits `hopper.png` and `astronaut.png`."""
+    """A folder with the portraits `hopper.png` and `astronaut.png`, half as large so that runs are quick."""
     folder = tmp_path_factory.mktemp("faces")
     for name in scenes.FACES:
-        scenes.portrait(name).save(folder / f"{name}.png")
+        scenes.portrait(name).reduce(2).save(folder / f"{name}.png")
     return folder

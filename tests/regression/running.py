@@ -122,8 +122,8 @@ def pictures(path: Path, form: str = "rgb24") -> list[Array]:
 
 
 def times(path: Path) -> list[Fraction]:
-    """When every picture is shown, in seconds."""
-    return [cast("int", frame.pts) * cast("Fraction", frame.time_base) for frame in frames(path)]
+    """When every picture is shown, in seconds, in order."""
+    return sorted(moment for moment, _ in packets(path, "video"))
 
 
 def packets(path: Path, kind: str, number: int = 0) -> list[tuple[Fraction, bytes]]:

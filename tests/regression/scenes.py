@@ -18,6 +18,7 @@ from tests.media.makers import Recipe, make
 Picture: TypeAlias = NDArray[np.uint8]
 
 SIZE = (320, 180)
+MARGIN = 400
 FACES: dict[demo.Name, tuple[float, float]] = {"astronaut": (222.0, 110.0), "hopper": (258.0, 225.0)}
 """The middle of the face in the portrait's pixels, as the eye finds it."""
 REACH: dict[demo.Name, float] = {"astronaut": 62.0, "hopper": 105.0}
@@ -27,6 +28,13 @@ REACH: dict[demo.Name, float] = {"astronaut": 62.0, "hopper": 105.0}
 @functools.cache
 def portrait(name: demo.Name) -> Image.Image:
     return Image.fromarray(demo.portrait(name))
+
+
+@functools.cache
+def wide(name: demo.Name) -> Image.Image:
+    """A portrait whose edge is repeated `MARGIN` pixels outwards."""
+    around = ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
+    return Image.fromarray(np.pad(np.asarray(portrait(name)), around, "edge"))
 
 
 def close(
@@ -43,10 +51,8 @@ def close(
     scale = REACH[name] * 2 / (height * size[1])
     (x, y), (w, h) = FACES[name], size
     left, top = x - at[0] * w * scale, y - at[1] * h * scale
-    margin = 400
-    wide = np.pad(np.asarray(portrait(name)), ((margin, margin), (margin, margin), (0, 0)), "edge")
-    box = (left + margin, top + margin, left + margin + w * scale, top + margin + h * scale)
-    return np.asarray(Image.fromarray(wide).resize(size, Image.Resampling.BICUBIC, box=box), np.uint8)
+    box = (left + MARGIN, top + MARGIN, left + MARGIN + w * scale, top + MARGIN + h * scale)
+    return np.asarray(wide(name).resize(size, Image.Resampling.BICUBIC, box=box), np.uint8)
 
 
 def talking(name: demo.Name, count: int, size: tuple[int, int] = SIZE, height: float = 0.5) -> list[Picture]:

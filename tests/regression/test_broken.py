@@ -31,24 +31,24 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-@pytest.mark.parametrize("share", [0.45, 0.8])
+@pytest.mark.parametrize("share", [pytest.param(0.45, marks=pytest.mark.slow), 0.8])
 def test_truncated(suffix: str, share: float, home: Path, faces: Path, tmp_path: Path) -> None:
     """What decodes is kept, in its time, and what is not is told in frames."""
     whole = tmp_path / f"whole{suffix}"
     container = {"movflags": "+faststart"} if suffix == ".mp4" else {}
-    scenes.film(whole, scenes.talking("astronaut", 40), sounds=[Sound(0, 1.6)], gop=10, container=container)
+    scenes.film(whole, scenes.talking("astronaut", 24), sounds=[Sound(0, 0.96)], gop=6, container=container)
     cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
     output = tmp_path / f"out{suffix}"
     ran = swap(faces / "hopper.png", cut, output)
     count = len(times(output))
     assert ran.finished.frames == count
-    assert 5 < count < 40
+    assert 5 < count < 24
     moments = dict(zip((t - times(whole)[0] for t in times(whole)), pictures(whole), strict=True))
     kept = [t - times(output)[0] for t in times(output)]
     assert kept == sorted(set(kept) & set(moments))
     if suffix != ".ts":  # a transport stream does not say how long it would be
-        assert re.search(r"breaks off after \d+ frames \(its head announces (40|1\.6)", ran.notes)
+        assert re.search(r"breaks off after \d+ frames \(its head announces (24|0\.96)", ran.notes)
     for moment, picture in list(zip(kept, pictures(output), strict=True))[:-1]:  # the last may be half there
         assert changed(moments[moment][:, :60], picture[:, :60]) < 20, "the right moment"
 
@@ -89,7 +89,7 @@ def test_corrupt_in_the_middle(suffix: str, home: Path, faces: Path, tmp_path: P
     for moment, picture in zip(found, pictures(output), strict=True):
         if not 16 <= moment * 25 < 24:
             assert changed(moments[moment][:, :60], picture[:, :60]) < 20
-            assert changed(moments[moment], picture) > 300
+            assert changed(moments[moment], picture) > 150
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_no_room_for_the_job(clip: Path, home: Path, faces: Path, tmp_path: Path
     """Whatever does not fit, the first byte or the last, it is one of our errors with a path."""
     swap(faces / "hopper.png", clip, tmp_path / "good.mp4", folder=tmp_path / "job")
     good = (tmp_path / "good.mp4").read_bytes()
-    for room in (0, 20, 300, 3000, 9000):
+    for room in (0, 300, 9000):
         folder = tmp_path / f"job{room}"
         with _limited(room), pytest.raises((MediaError, JobError)) as caught:
             list(verbs.swap(job(faces / "hopper.png", clip, tmp_path / "good.mp4"), folder=folder))

@@ -25,12 +25,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("codec", "suffix", "name"),
     [
         ("h264", ".mov", "h264"),
-        ("hevc", ".mp4", "hevc"),
+        pytest.param("hevc", ".mp4", "hevc", marks=pytest.mark.slow),
         ("av1", ".mp4", "av1"),
         ("vp9", ".webm", "vp9"),
         ("prores", ".mov", "prores"),
-        ("mjpeg", ".mkv", "mjpeg"),
-        ("ffv1", ".mkv", "ffv1"),
+        pytest.param("mjpeg", ".mkv", "mjpeg", marks=pytest.mark.slow),
         ("auto", ".avi", "mjpeg"),
         ("auto", ".ts", "h264"),
     ],
@@ -115,7 +114,7 @@ def test_sheet_and_tracks(clip: Path, home: Path, tmp_path: Path) -> None:
         "analyse", "--target", clip, "-o", tmp_path / "c.tracks", "--sheet", tmp_path / "c.jpg", home=home
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "c.jpg").stat().st_size > 3000
+    assert (tmp_path / "c.jpg").stat().st_size > 1500
     blank = scenes.film(tmp_path / "blank.mp4", scenes.empty(3))
     done = mien(
         "analyse", "--target", blank, "-o", tmp_path / "b.tracks", "--sheet", tmp_path / "b.png", home=home

@@ -107,7 +107,7 @@ def test_turned(
         pairs = zip(pictures(one), pictures(tmp_path / two), strict=True)
         maps.append([np.rot90(change(a, b), turns) for a, b in pairs])
     for here, there in zip(*maps, strict=True):
-        assert (here > 24).sum() > 500
+        assert (here > 24).sum() > 150
         assert np.corrcoef(here.ravel(), there.ravel())[0, 1] > 0.9
 
 
@@ -146,7 +146,7 @@ def test_odd_sides(
     assert ("853x481 is padded to 854x482" in ran.notes) == padded
     for a, b in zip(pictures(clip), pictures(output), strict=True):
         assert b.shape == ((482, 854, 3) if padded else (481, 853, 3))
-        assert changed(a, b[:481, :853]) > 3000
+        assert changed(a, b[:481, :853]) > 1500
         assert changed(a[:, :200], b[:481, :200]) < 20
 
 
@@ -178,7 +178,7 @@ def test_hdr10(home: Path, faces: Path, tmp_path: Path) -> None:
     assert facts[0][0] == "yuv420p10le"
     assert len(facts[0][2]) == 2
     (one, *_), (two, *_) = pictures(clip), pictures(output)
-    assert changed(one, two) > 300
+    assert changed(one, two) > 150
     assert changed(one[:, :60], two[:, :60]) < 20
 
 
@@ -194,7 +194,7 @@ def test_full_range_without_subsampling(home: Path, faces: Path, tmp_path: Path)
     assert two.color_range == one.color_range == 2
     for a, b in zip(pictures(clip), pictures(output), strict=True):
         assert abs(float(a[:40].mean() - b[:40].mean())) < 0.5, "neither washed out nor crushed"
-        assert changed(a, b) > 300
+        assert changed(a, b) > 150
 
 
 def test_interlaced_is_refused_with_what_to_do(home: Path, faces: Path, tmp_path: Path) -> None:
