@@ -17,7 +17,7 @@ import pytest
 from mien.errors import MediaError, VerificationError
 from mien.media.clip import index, probe
 from mien.media.join import join
-from mien.media.verify import Expected, Track, verify
+from mien.media.verify import Counts, Expected, verify
 from mien.settings import Encode
 from tests.media.makers import ROTATE_90, Recipe, Sound, luma, make
 from tests.media.run import transcode
@@ -68,7 +68,7 @@ def test_sound_is_copied_untouched(tmp_path: Path, suffix: str, sounds: list[Sou
             assert all(b[0] + shift == a[0] for b, a in zip(before, after, strict=True))
         with av.open(str(output)) as container:
             assert container.streams.audio[number].language in (sound.language, None)
-    assert [track.packets for track in done.verified.tracks] == [
+    assert [one.packets for one in done.verified.streams] == [
         len(packets(source, "audio", n)) for n in range(len(sounds))
     ]
 
@@ -166,7 +166,7 @@ def test_other_containers(tmp_path: Path) -> None:
     for name in ("out.mkv", "out.webm", "out.avi", "out.ts", "out.mov", "out.flv"):
         done, _, _ = transcode(source, tmp_path / name, tmp_path / "job")
         assert done.verified.frames == 24
-        assert [track.kind for track in done.verified.tracks] == ["audio"]
+        assert [one.kind for one in done.verified.streams] == ["audio"]
         found = packets(tmp_path / name, "audio")
         begin, end = found[0][0], found[-1][0]
         assert end - begin > Fraction(9, 10)
@@ -352,18 +352,18 @@ def test_verification_finds_each_difference(tmp_path: Path) -> None:
     clip = probe(source)
     pts = index(clip).pts
     end = index(clip).end_pts
-    tracks = done.verified.tracks
-    verify(output, made, Expected(pts, end, tracks))
-    sound = tracks[0]
+    streams = done.verified.streams
+    verify(output, made, Expected(pts, end, streams))
+    sound = streams[0]
     assert sound.first is not None
-    moved = Track("audio", "aac", sound.packets, sound.first + Fraction(1, 50), sound.last)
-    fewer = Track("audio", "aac", sound.packets - 1, sound.first, sound.last)
+    moved = Counts("audio", "aac", sound.packets, sound.first + Fraction(1, 50), sound.last)
+    fewer = Counts("audio", "aac", sound.packets - 1, sound.first, sound.last)
     late = pts.copy()
     late[7] += 1
     wrong = [
-        (Expected(pts[:-1], end, tracks), "24 pictures instead of 23"),
-        (Expected(late, end, tracks), "shows picture 7 at"),
-        (Expected(pts, end + 10**6, tracks), "ends at"),
+        (Expected(pts[:-1], end, streams), "24 pictures instead of 23"),
+        (Expected(late, end, streams), "shows picture 7 at"),
+        (Expected(pts, end + 10**6, streams), "ends at"),
         (Expected(pts, end, ()), "streams audio instead of none"),
         (Expected(pts, end, (moved,)), "first packet"),
         (Expected(pts, end, (fewer,)), "packets instead of"),

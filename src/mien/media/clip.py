@@ -335,11 +335,6 @@ class FrameIndex:
     def __len__(self) -> int:
         return len(self.pts)
 
-    def key_before(self, frame: int) -> int:
-        """The last key frame at or before `frame`; 0 where there is none."""
-        keys = np.flatnonzero(self.key[: frame + 1])
-        return int(keys[-1]) if len(keys) else 0
-
     def frame_at(self, text: str, clip: Clip) -> int:
         """Number of the first frame at or after a moment, N at most.
 

@@ -291,7 +291,7 @@ def _write(
             with suppress(OSError, ValueError):
                 target.close()
             raise
-    return Expected(times, end, others.tracks), [*warnings, *others.warnings]
+    return Expected(times, end, others.streams), [*warnings, *others.warnings]
 
 
 def _streams(

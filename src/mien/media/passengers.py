@@ -20,7 +20,7 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from mien.media import codecs
 from mien.media.clip import Clip
 from mien.media.plan import EncodePlan
-from mien.media.verify import Track, codec_of
+from mien.media.verify import Counts, codec_of
 
 STALE = frozenset(
     {"encoder", "duration", "bps", "number_of_frames", "number_of_bytes", "vendor_id", "rotate"}
@@ -69,7 +69,7 @@ class Copied:
     """A stream whose packets are passed on with shifted times."""
 
     def __init__(self, source: Stream, target: Stream, made: EncodePlan) -> None:
-        self.track = Track(source.type, codec_of(source))
+        self.counts = Counts(source.type, codec_of(source))
         self._target, self._plan = target, made
         self._base = source.time_base or Fraction(1, 1000)
         ticks = made.origin / self._base
@@ -82,12 +82,12 @@ class Copied:
         if packet.dts is not None:
             packet.dts -= self._shift
         early = packet.pts is not None and packet.pts < 0
-        if early and self.track.kind == "subtitle" and packet.duration:
+        if early and self.counts.kind == "subtitle" and packet.duration:
             packet.duration = max(1, packet.duration + cast("int", packet.pts))
             packet.pts = packet.dts = 0
         packet.stream = self._target
         if packet.pts is not None:
-            self.track.add(packet.pts * self._base)
+            self.counts.add(packet.pts * self._base)
         return [packet]
 
     def flush(self) -> list[Packet[Stream]]:
@@ -118,8 +118,8 @@ class Retold(Copied):
     def __init__(self, source: Stream, target: Stream, made: EncodePlan) -> None:
         super().__init__(source, target, made)
         self._boxed = made.format in codecs.BOXED
-        self._from = self.track.codec
-        self.track.exact = False
+        self._from = self.counts.codec
+        self.counts.exact = False
 
     def take(self, packet: Packet[Stream]) -> list[Packet[Stream]]:
         """The packet with its text as the target stores it."""
@@ -151,7 +151,7 @@ class Reencoded:
     """A sound stream that the container does not hold, decoded and encoded as its default."""
 
     def __init__(self, source: AudioStream, target: AudioStream, made: EncodePlan) -> None:
-        self.track = Track("audio", codec_of(target), exact=False)
+        self.counts = Counts("audio", codec_of(target), exact=False)
         self._source, self._target, self._plan = source, target, made
         self._resampler: AudioResampler | None = None
 
@@ -179,7 +179,7 @@ class Reencoded:
             out += cast("list[Packet[Stream]]", self._target.encode(ready))
         for packet in out:
             if packet.pts is not None:
-                self.track.add(packet.pts * packet.time_base)
+                self.counts.add(packet.pts * packet.time_base)
         return out
 
     def flush(self) -> list[Packet[Stream]]:
@@ -190,7 +190,7 @@ class Reencoded:
         rest = cast("list[Packet[Stream]]", self._target.encode(None))
         for packet in rest:
             if packet.pts is not None:
-                self.track.add(packet.pts * packet.time_base)
+                self.counts.add(packet.pts * packet.time_base)
         return out + rest
 
 
@@ -210,9 +210,9 @@ class Passengers:
         self.warnings: list[str] = []
 
     @property
-    def tracks(self) -> tuple[Track, ...]:
+    def streams(self) -> tuple[Counts, ...]:
         """What has been copied so far, in stream order."""
-        return tuple(lane.track for lane in self._lanes.values())
+        return tuple(lane.counts for lane in self._lanes.values())
 
     def add(self, output: OutputContainer, stream: Stream) -> None:
         """Gives a stream its place in the output, or says why it has none."""

@@ -25,7 +25,7 @@ _FRAME_SLACK = Fraction(1, 500)
 
 
 @dataclass(slots=True)
-class Track:
+class Counts:
     """What was copied of one stream besides the video."""
 
     kind: str
@@ -52,7 +52,7 @@ class Expected:
     """(M,) times of the pictures in the plan's time base."""
     end: int
     """When the last picture ends."""
-    tracks: tuple[Track, ...] = ()
+    streams: tuple[Counts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Verified:
     frames: int
     duration: Fraction
     """Seconds from the first picture to the end of the last."""
-    tracks: tuple[Track, ...] = field(default=())
+    streams: tuple[Counts, ...] = field(default=())
 
 
 def verify(path: Path, made: EncodePlan, expected: Expected) -> Verified:
@@ -79,28 +79,28 @@ def verify(path: Path, made: EncodePlan, expected: Expected) -> Verified:
     try:
         with opened(path) as container:
             count = len(container.streams.video)
-            rows, tracks = _read(container, container.streams.video[0]) if count == 1 else ([], [])
+            rows, counts = _read(container, container.streams.video[0]) if count == 1 else ([], [])
     except MediaError as error:
         raise VerificationError(path, f"cannot be read back: {error.problem}") from error
     if count != 1:
         raise VerificationError(path, f"holds {count} videos instead of 1")
     shift = _check_video(path, made, expected, rows)
-    _check_tracks(path, made, expected.tracks, tracks, shift)
+    _check_streams(path, made, expected.streams, counts, shift)
     _decodes(path, made)
     end = rows[-1][0] + rows[-1][1]
-    return Verified(len(rows), end - rows[0][0], tuple(tracks))
+    return Verified(len(rows), end - rows[0][0], tuple(counts))
 
 
 def _read(
     container: av.container.InputContainer, video: VideoStream
-) -> tuple[list[tuple[Fraction, Fraction]], list[Track]]:
+) -> tuple[list[tuple[Fraction, Fraction]], list[Counts]]:
     """(time, duration) of every picture in order, and every other stream's packets counted."""
     base = cast("Fraction", video.time_base)
     pictures: list[tuple[int, int]] = []
-    counted: dict[int, Track] = defaultdict(lambda: Track("", ""))
+    counted: dict[int, Counts] = defaultdict(lambda: Counts("", ""))
     others = [s for s in container.streams if s.type in ("audio", "subtitle") and s.index != video.index]
     for stream in others:
-        counted[stream.index] = Track(stream.type, codec_of(stream))
+        counted[stream.index] = Counts(stream.type, codec_of(stream))
     for packet in container.demux([video, *others]):
         if packet.size == 0 or packet.pts is None:
             continue
@@ -138,10 +138,10 @@ def _check_video(
     return shift
 
 
-def _check_tracks(
-    path: Path, made: EncodePlan, wanted: tuple[Track, ...], found: list[Track], shift: Fraction
+def _check_streams(
+    path: Path, made: EncodePlan, wanted: tuple[Counts, ...], found: list[Counts], shift: Fraction
 ) -> None:
-    expected = [track for track in wanted if track.kind in ("audio", "subtitle")]
+    expected = [one for one in wanted if one.kind in ("audio", "subtitle")]
     if [t.kind for t in found] != [t.kind for t in expected]:
         have, want = (", ".join(t.kind for t in side) or "none" for side in (found, expected))
         raise VerificationError(path, f"holds the streams {have} instead of {want}")
