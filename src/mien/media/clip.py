@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import av
 import numpy as np
@@ -55,10 +55,9 @@ class StreamFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """Probed facts of a clip."""
+    """Probed facts of a video file; `media.image` and `media.animation` have those of pictures."""
 
     path: Path
-    kind: Literal["video", "image", "animation", "sequence"]
     container: str
     """FFmpeg's names of the container format, comma separated."""
     codec: str
@@ -283,7 +282,6 @@ def _clip(
         raise MediaError(path, "has YCgCo colours", "Convert it to BT.709 first.")
     return Clip(
         path=path,
-        kind="video",
         container=container.format.name,
         codec=codec,
         stream=stream.index,
