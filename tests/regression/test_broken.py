@@ -44,6 +44,9 @@ def test_truncated(suffix: str, share: float, home: Path, faces: Path, tmp_path:
     count = len(times(output))
     assert ran.finished.frames == count
     assert 5 < count < 24
+    assert len(set(ran.notes.splitlines())) == ran.notes.count("\n") + bool(ran.notes), (
+        "nothing is said twice"
+    )
     moments = dict(zip((t - times(whole)[0] for t in times(whole)), pictures(whole), strict=True))
     kept = [t - times(output)[0] for t in times(output)]
     assert kept == sorted(set(kept) & set(moments))

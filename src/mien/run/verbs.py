@@ -39,7 +39,7 @@ def swap(job: Job, *, folder: Path | None = None) -> Generator[Event, None, None
     if kind not in ("image", "sequence"):
         check_output(job.output, (job.target, *(path for role in job.cast for path in role.sources)))
     if kind == "other":
-        yield from video.swap(job, folder.expanduser().absolute() if folder else None)
+        yield from _once(video.swap(job, folder.expanduser().absolute() if folder else None))
         return
     if job.start or job.end:
         advice = "Leave them out for pictures and animations."
@@ -48,6 +48,18 @@ def swap(job: Job, *, folder: Path | None = None) -> Generator[Event, None, None
         yield next(work)
         yield from _idle(job, folder)
         yield from work
+
+
+def _once(events: Generator[Event, None, None]) -> Generator[Event, None, None]:
+    """The same events; what both passes find out about a clip is said once."""
+    said: set[Warned] = set()
+    with closing(events):
+        for event in events:
+            if isinstance(event, Warned):
+                if event in said:
+                    continue
+                said.add(event)
+            yield event
 
 
 def _check(job: Job) -> None:
