@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mien.errors import NoFaceError, SettingsError
-from mien.faces import tracksfile
+from mien.faces import cuts, tracksfile
 from mien.media import clip as clips
 from mien.media import decode
 from mien.run import verbs
@@ -195,7 +195,7 @@ def test_nobody_in_the_chosen_range(home: Path, faces: Path, tmp_path: Path) -> 
 
 
 def test_still_video_has_one_shot(home: Path, tmp_path: Path) -> None:
-    """Frames that are equal are never a cut, whatever rounding does."""
+    """Frames that are equal are never a cut."""
     for k in range(3):
         picture = scenes.close("astronaut", height=0.4 + 0.03 * k)
         clip = scenes.film(tmp_path / f"{k}.mkv", [picture] * 8, codec="ffv1", options={})
@@ -203,6 +203,14 @@ def test_still_video_has_one_shot(home: Path, tmp_path: Path) -> None:
         tracks = tracksfile.load(tmp_path / "c.tracks")
         assert tracks.shots == (0,)
         assert [(t.start, t.end) for t in tracks.tracks] == [(0, 8)]
+
+
+def test_difference_is_a_number_whatever_rounding_does() -> None:
+    """Histograms of equal pictures may add up to a hair more than 1; the root of less than 0 is no number."""
+    colours = np.full((3, 4), 0.25 * (1.0 + 4 * np.finfo(np.float64).eps))
+    spectrum = np.zeros((cuts.SIZE[1], cuts.SIZE[0] // 2 + 1), np.complex128)
+    one = cuts.Look(colours, spectrum)
+    assert cuts.difference(one, one) == 0.0
 
 
 def test_tracks_agree_with_the_index(pair: Path, home: Path, tmp_path: Path) -> None:
