@@ -7,7 +7,7 @@ step from that centre. The step is the face's own half extent / 32767, so the er
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -18,6 +18,8 @@ from mien.types import Array, Float64, Int64
 
 _HEAD = 4
 """float32 values before the coordinates: centre x, y, z and step."""
+_AHEAD = 32
+"""Rows read at once: opening the file for every frame would wait for other threads each time."""
 _BRIDGE = 16
 """Records between two wanted ones that are read along rather than seeked over."""
 
@@ -57,15 +59,17 @@ def unpack(data: bytes | bytearray | memoryview, points: int) -> Float64:
     return np.asarray(head[:, None, :3] + codes * head[:, 3, None, None], np.float64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class FileRows:
-    """Consecutive records of a file as `types.Rows`: nothing is kept in memory between two reads."""
+    """Consecutive records of a file as `types.Rows`: read a few ahead, for frames come in order."""
 
     path: Path
     offset: int
     """Byte position of the first record."""
     count: int
     points: int
+    _kept: tuple[int, Float64] = field(default_factory=lambda: (0, np.zeros((0, 0, 3))), repr=False)
+    """Number of the first row that was read last, and the rows from there; replaced as a whole."""
 
     def __len__(self) -> int:
         return self.count
@@ -79,6 +83,14 @@ class FileRows:
         first, last, stride = rows.indices(self.count)
         if last <= first or stride < 1:
             return np.zeros((0, self.points, 3))
+        begin, kept = self._kept
+        if not begin <= first < last <= begin + len(kept):
+            begin, kept = first, self._read(first, min(self.count, max(last, first + _AHEAD)))
+            if len(kept) <= _AHEAD:
+                self._kept = begin, kept
+        return kept[first - begin : last - begin : stride].copy()
+
+    def _read(self, first: int, last: int) -> Float64:
         size = record_bytes(self.points)
         with self.path.open("rb") as file:
             file.seek(self.offset + first * size)
@@ -87,7 +99,7 @@ class FileRows:
             raise ValueError(
                 f"{self.path}: expected {last - first} records at row {first}, the file is shorter"
             )
-        return unpack(data, self.points)[::stride]
+        return unpack(data, self.points)
 
 
 class Spill:
