@@ -217,13 +217,6 @@ def square(box: ArrayLike) -> Float64:
     return np.concatenate([center - half, center + half], -1)
 
 
-def clip_box(box: ArrayLike, size: tuple[float, float]) -> Float64:
-    """Boxes (..., 4) cut to a picture of size (width, height); what lies outside becomes empty."""
-    w, h = size
-    clipped: Float64 = np.clip(np.asarray(box, np.float64), 0.0, np.array([w, h, w, h], np.float64))
-    return clipped
-
-
 def area(box: ArrayLike) -> Any:
     """Area of boxes (..., 4) in square pixels: (...,); an inside-out box has none."""
     b = np.asarray(box, np.float64)

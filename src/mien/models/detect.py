@@ -161,21 +161,6 @@ def suppress(found: Found, iou: float = MERGE_IOU) -> Found:
     return join(kept)
 
 
-def five_from_six(points: Float64) -> Float64:
-    """An estimate of the five points from the detector's six, which lack the mouth's corners.
-
-    Args:
-        points: (F, 6, 2) as in `Found`.
-
-    Returns:
-        (F, 5, 2); the mouth is taken to be parallel to the eyes and 0.83 times as wide as they are apart,
-        as in the ArcFace template.
-    """
-    right, left, nose, mouth = (points[:, k] for k in range(4))
-    half = (left - right) * (0.83 / 2)
-    return np.stack([right, left, nose, mouth - half, mouth + half], axis=1)
-
-
 def levels(size: tuple[int, int], min_size: float, side: int) -> tuple[float, ...]:
     """Scales of the pyramid, the whole frame first.
 

@@ -14,7 +14,7 @@ import numpy as np
 from mien.errors import ModelError
 from mien.images import cpu
 from mien.models.card import FACEMESH
-from mien.models.store import Store
+from mien.models.store import AGAIN, Store
 from mien.types import Float64, Frame, Int64
 
 if TYPE_CHECKING:
@@ -202,10 +202,10 @@ def triangles(store: Store) -> Int64:
     path = store.locate(FACEMESH)[name]
     edges = _edges(ast.parse(path.read_text(encoding="utf-8")), "FACEMESH_TESSELATION")
     if len(edges) == 0 or len(edges) % 3:
-        raise ModelError(FACEMESH.name, f"{name} lists {len(edges)} edges, not three a triangle")
+        raise ModelError(FACEMESH.name, f"{name} lists {len(edges)} edges, not three a triangle", AGAIN)
     corners = edges.reshape(-1, 3, 2)
     if not np.array_equal(corners[..., 1], np.roll(corners[..., 0], -1, axis=1)):
-        raise ModelError(FACEMESH.name, f"{name} lists edges that do not close to triangles")
+        raise ModelError(FACEMESH.name, f"{name} lists edges that do not close to triangles", AGAIN)
     return np.ascontiguousarray(corners[..., 0])
 
 

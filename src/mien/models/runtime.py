@@ -17,7 +17,7 @@ import numpy as np
 from mien.errors import ModelError, RuntimeUnavailable
 from mien.models import keep
 from mien.models.card import Card, Tensor
-from mien.models.store import Store
+from mien.models.store import AGAIN, Store
 from mien.types import Array, Float32
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _match(card: Card, kind: str, wanted: tuple[Tensor, ...], found: Mapping[str
         raise ModelError(
             card.name,
             f"{card.network.name} has {kind}s {dict(found)}, its card says {expected}",
-            "Delete the file from the model folder so that it is fetched again.",
+            AGAIN,
         )
 
 
@@ -270,7 +270,7 @@ class _OpenVino:
         try:
             model = self._core.read_model(self._path)
         except RuntimeError as error:
-            raise ModelError(self._card.name, f"{self._path.name} cannot be read: {error}") from error
+            raise ModelError(self._card.name, f"{self._path.name} cannot be read: {error}", AGAIN) from error
         _free_batch(model)
         model.reshape({name: [batch, *shape] for name, shape in _shapes(model.inputs).items()})
         compiled = self._core.compile_model(model, "CPU", self._options)
@@ -325,7 +325,7 @@ class _OnnxRuntime:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exception classes are not public
-            raise ModelError(card.name, f"{path.name} cannot be read: {error}") from error
+            raise ModelError(card.name, f"{path.name} cannot be read: {error}", AGAIN) from error
         self.inputs: Mapping[str, tuple[int, ...]] = {
             port.name: _ort_shape(port) for port in self._session.get_inputs()
         }

@@ -35,6 +35,9 @@ SCRATCH = "fetch-"
 STALE_SECONDS = 24 * 3600.0
 BLOCK = 1 << 20
 
+AGAIN = "Delete the file from the model folder, so that it is fetched again."
+"""What to do about a file that cannot be used."""
+
 
 def card(name: str) -> Card:
     """The card with this name.
