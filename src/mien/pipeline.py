@@ -8,13 +8,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mien.errors import MediaError
+from mien.faces import likeness
+from mien.faces.anatomy import Topology
 from mien.faces.compose import Facts, compose
 from mien.faces.follow import Eyes, Follower
+from mien.faces.likeness import Skin
 from mien.faces.rows import Spill
+from mien.images import cpu, geometry
 from mien.models import detect, landmark
 from mien.settings import Settings
-from mien.types import Frame, Progress, Tracks
+from mien.types import Float32, Float64, Frame, Progress, Tracks
 
 if TYPE_CHECKING:
     from mien.models.runtime import Runtime
@@ -78,6 +84,15 @@ def analyse(
 
 def eyes(runtime: Runtime, settings: Settings) -> Eyes:
     """The networks as plain functions."""
+    skin = Skin.of(Topology.of(landmark.triangles(runtime.store)))
+
+    def looked(frame: Frame, dense: Float64) -> Float32:
+        roi = landmark.roi_from_dense(dense[None])[0] * (likeness.SIDE / landmark.SIDE)
+        crop = cpu.glance(frame, roi, (likeness.SIDE, likeness.SIDE))
+        scale = np.sqrt(abs(np.linalg.det(roi[:, :2])))
+        inside = np.column_stack([geometry.apply(roi, dense[:, :2]), dense[:, 2] * scale])
+        return likeness.look(skin, crop, inside)
+
     return Eyes(
         windows=lambda size: detect.windows(size, settings.detect),
         find=lambda frame, rows, known, turned: detect.find(
@@ -87,6 +102,7 @@ def eyes(runtime: Runtime, settings: Settings) -> Eyes:
         roi_points=landmark.roi_from_points,
         roi_dense=landmark.roi_from_dense,
         five=landmark.five,
+        look=looked,
     )
 
 

@@ -112,8 +112,8 @@ class Role(Section):
     sources: tuple[Path, ...]
     """Pictures or videos that show the new face; several are used together."""
     faces: str = "prominent"
-    """Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4"). Nobody is
-    recognised again after a cut: there the words choose anew."""
+    """Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4"). `prominent` and
+    `largest` are one person; after a cut they are changed only where they are surely the same."""
 
 
 class Job(Section):

@@ -226,6 +226,8 @@ class Track:
     """Number of the shot, from 0."""
     person: int = 0
     """Number of the person: tracks that show the same human being share it."""
+    look: Float32 | None = None
+    """(4, P) how the face looks, as `faces.likeness` reads it; None where it is too small for that."""
 
     def __post_init__(self) -> None:
         n = len(self.box)
@@ -235,6 +237,8 @@ class Track:
         _expect("points", self.points, (n, 5, 2))
         _expect("score", self.score, (n,))
         _expect("observed", self.observed, (n,))
+        if self.look is not None:
+            _expect("look", self.look, (4, None))
 
     def __len__(self) -> int:
         return len(self.box)
@@ -365,8 +369,8 @@ class Finished:
     faces: int
     """Faces changed, counted once a frame; of an analysis, found."""
     people: int
-    """Persons changed or found. Nobody is recognised again after a cut or in another picture: a person counts
-    once in every shot of a video, and of several pictures this is the most in any one of them."""
+    """Persons changed or found. Who is not surely the same after a cut counts again; nobody is recognised in
+    another picture, so of several pictures this is the most in any one of them."""
     seconds: float
     fps: float
     """Frames a second over the whole run, without those that an earlier run had finished."""

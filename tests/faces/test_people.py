@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mien.errors import NoFaceError, SettingsError
 from mien.faces import people
-from mien.types import Track, Tracks
+from mien.types import Float32, Track, Tracks
 
 
 def _track(
@@ -83,14 +85,55 @@ def test_prominent_follows_its_person_through_shots() -> None:
     assert people.select(tracks, "prominent") == (1, 3)
 
 
-def test_prominent_is_judged_in_each_shot_where_persons_are_not_joined() -> None:
+def test_prominent_never_changes_a_second_person() -> None:
     tracks = _tracks(
         _track(1, 0, 100, 300, 90),
         _track(2, 0, 100, 100, 40),
-        _track(3, 100, 50, 300, 70, shot=1),
+        _track(3, 100, 50, 300, 100, shot=1),
         _track(4, 100, 50, 100, 30, shot=1),
     )
-    assert people.select(tracks, "prominent") == (1, 3)
+    assert people.select(tracks, "prominent") == (1,)
+    assert people.select(tracks, "largest") == (3,)
+    assert people.select(tracks, "right") == (1, 3)
+    assert people.unsure(tracks, "Prominent", (1,)) == (1, 2)
+    assert people.unsure(tracks, "prominent", (1, 3)) == (0, 2)
+    assert people.unsure(tracks, "1", (1,)) == (0, 2)
+
+
+def _look(person: int, unlike: float = 0.0) -> Float32:
+    """How a made-up person looks, or `unlike` that."""
+    rng = np.random.default_rng(person)
+    value = rng.normal(0, 1, (3, 800)) + unlike * np.random.default_rng(99).normal(0, 1, (3, 800))
+    return np.concatenate([value, np.ones((1, 800))]).astype(np.float32)
+
+
+def test_group_knows_who_is_surely_the_same() -> None:
+    tracks = [
+        replace(_track(1, 0, 50, 300, 80), look=_look(1)),
+        replace(_track(2, 0, 50, 100, 80), look=_look(2)),
+        replace(_track(3, 50, 50, 100, 80, shot=1), look=_look(1, 0.3)),
+        replace(_track(4, 50, 50, 300, 80, shot=1), look=_look(4)),
+        replace(_track(5, 100, 50, 300, 80, shot=2), look=_look(2, 0.9)),
+        _track(6, 100, 50, 100, 80, shot=2),
+    ]
+    assert people.group(tracks) == {1: 1, 2: 2, 3: 1, 4: 3, 5: 4, 6: 5}
+
+
+def test_who_is_there_at_once_is_never_one() -> None:
+    """Of two twins only the liker one is known again; who walked out and in is."""
+    tracks = [
+        replace(_track(1, 0, 50, 300, 80), look=_look(1)),
+        replace(_track(2, 50, 50, 300, 80, shot=1), look=_look(1, 0.2)),
+        replace(_track(3, 60, 40, 100, 80, shot=1), look=_look(1, 0.1)),
+        replace(_track(4, 20, 30, 100, 80), look=_look(1, 0.3)),
+        replace(_track(5, 100, 20, 500, 80, shot=2), look=_look(7)),
+        replace(_track(6, 130, 20, 100, 40, shot=2), look=_look(7)),
+    ]
+    groups = people.group(tracks)
+    assert groups[1] != groups[4]
+    assert groups[2] != groups[3]
+    assert len(set(groups.values())) == 3
+    assert groups[5] == groups[6]
 
 
 def test_time_and_area_both_count() -> None:

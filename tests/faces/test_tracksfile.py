@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ def _track(number: int, start: int, n: int) -> Track:
 def _tracks() -> Tracks:
     tracks = (_track(1, 0, 300), _track(4, 120, 700))
     dense = {1: _dense(300, 350, 1), 4: _dense(700, 90, 2)}
+    look = np.random.default_rng(5).normal(0, 1, (4, 70)).astype(np.float32)
+    tracks = (tracks[0], replace(tracks[1], look=look))
     return Tracks(820, (1920, 1080), (0, 120), tracks, dense, "abc")
 
 
@@ -62,6 +65,8 @@ def test_round_trip(tmp_path: Path) -> None:
         assert np.array_equal(a.points, b.points)
         assert np.array_equal(a.observed, b.observed)
         assert np.abs(a.score - b.score).max() < 1e-6
+        assert (a.look is None) == (b.look is None)
+        assert a.look is None or b.look is None or np.array_equal(a.look, b.look)
         rows = back.dense[a.id]
         assert isinstance(rows, FileRows)
         for part in (slice(0, 1), slice(250, 290), slice(-3, None), slice(5, 50, 7), slice(10, 10)):
@@ -93,6 +98,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         "not a tracks file": b"hello, this is just a text",
         "is damaged": good[:-7],
         "checksum": bytes(flipped),
+        "version 1": good[:8] + struct.pack("<I", 1) + good[12:],
         "version 9": good[:8] + struct.pack("<I", 9) + good[12:],
     }
     for message, data in cases.items():

@@ -129,6 +129,31 @@ def test_cut_between_people(home: Path, faces: Path, tmp_path: Path) -> None:
     assert min(map(sum, sides[12:])) > 1000
 
 
+def lit(picture: scenes.Picture, side: float, cast: tuple[float, float, float]) -> scenes.Picture:
+    """Brighter on one side and of another colour."""
+    x = np.linspace(-1.0, 1.0, picture.shape[1])[None, :, None]
+    light = (0.85 + side * x) * np.array(cast)
+    return np.asarray(np.clip(picture * light, 0.0, 255.0), np.uint8)
+
+
+def test_prominent_is_one_person_over_all_shots(home: Path, faces: Path, tmp_path: Path) -> None:
+    """Where it cuts from her to another and back, moved, smaller and in another light, she alone changes."""
+    turns = np.linspace(0.0, 0.03, 10)
+    first = [scenes.close("astronaut", at=(0.4 + t, 0.5), height=0.6) for t in turns]
+    second = [scenes.close("hopper", at=(0.5, 0.5 + t), height=0.65) for t in turns]
+    third = [
+        lit(scenes.close("astronaut", at=(0.65 - t, 0.5), height=0.45), 0.3, (1.1, 1.0, 0.9)) for t in turns
+    ]
+    clip = scenes.film(tmp_path / "in.mp4", [*first, *second, *third])
+    output = tmp_path / "out.mkv"
+    ran = swap(faces / "hopper.png", clip, output, settings=LOSSLESS)
+    assert (ran.finished.people, ran.finished.faces) == (1, 20)
+    assert "in 1 of 3 shots with faces nobody is surely the prominent person" in ran.notes
+    changed = [sum(both) for both in halves(clip, output)]
+    assert changed[10:20] == [0] * 10
+    assert min(changed[:10] + changed[20:]) > 1000
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Astronaut, smaller, left; Hopper, larger, right; for longer than she."""

@@ -66,8 +66,8 @@ def swap(
         target: The clip to change: a video, a picture, an animation, a folder or a pattern ("in/*.png").
         output: The file to write; a folder where the target is a folder or a pattern.
         faces: Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4") as
-            `mien analyse` lists them for the same range. Nobody is recognised again after a cut: there
-            the words choose anew.
+            `mien analyse` lists them for the same range. `prominent` and `largest` are one person;
+            after a cut they are changed only where they are surely the same.
         start: First moment: seconds ("12.5"), a clock time ("1:02.5") or a frame ("250f").
         end: Moment after the last one, written like start.
         job: Folder for this job's state; without it one in the cache.

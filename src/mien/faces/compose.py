@@ -101,4 +101,6 @@ def _smoothed(chain: Chain, spill: Spill, rate: float, strength: float) -> Gener
 
 def _track(number: int, chain: Chain, box: Float64, points: Float64, facts: Facts) -> Track:
     shot = int(np.searchsorted(facts.shots, chain.start, side="right")) - 1
-    return Track(number, chain.start, box, points, chain.scores, chain.observed, max(0, shot), number)
+    return Track(
+        number, chain.start, box, points, chain.scores, chain.observed, max(0, shot), number, chain.look
+    )

@@ -14,13 +14,14 @@ import numpy as np
 
 from mien.faces import track
 from mien.faces.cuts import SIZE, Cuts
+from mien.faces.likeness import SMALLEST
 from mien.faces.patrol import Patrol
 from mien.faces.rows import Spill
 from mien.faces.track import Tracklet
 from mien.images import cpu
 from mien.settings import Detect
 from mien.settings import Track as TrackSettings
-from mien.types import Faces, Float64, Frame, Int64
+from mien.types import Faces, Float32, Float64, Frame, Int64
 
 PRESENCE = 0.5
 """Least probability of the landmarker that its crop shows a face."""
@@ -44,6 +45,10 @@ _OFF = 0.05
 """Distance from its expected place, over the face's size, at which a face is looked at again."""
 _LOOKS = 3
 """Most times a face is looked at again in one frame."""
+_LOOKS_APART = 0.2
+"""Seconds between two notes of how a face looks, at least."""
+_LOOKS_MOST = 12
+"""Most notes of how a face looks: they cover twenty seconds."""
 _SAME = 0.45
 """Overlap of two tracks from which they show one face."""
 
@@ -65,6 +70,8 @@ class Eyes:
     """(F, N, 3) landmarks to (F, 2, 3) regions."""
     five: Callable[[Float64], Float64]
     """(F, N, 3) landmarks to the (F, 5, 2) points."""
+    look: Callable[[Frame, Float64], Float32] | None = None
+    """How a face of (N, 3) landmarks looks, (4, P), see `likeness`; None where nobody asks."""
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +116,7 @@ class Follower:
         self.tracklets: list[Tracklet] = []
         self._eyes = eyes
         self._spill = spill
+        self._looks_apart = max(1, round(_LOOKS_APART * rate))
         self._interval = max(1, round(detect.interval * rate))
         self._patience = max(2, round(settings.gap * rate))
         self._cuts = Cuts(settings.cut, rate)
@@ -141,6 +149,7 @@ class Follower:
         if frame.index >= self._next_search:
             self._search(frame, thumb)
             self._part()
+        self._look(frame)
         self._remember(thumb)
 
     def _follow(self, frame: Frame) -> None:
@@ -181,6 +190,20 @@ class Follower:
     def _extend(self, live: _Live, dense: Float64, presence: float) -> None:
         live.move(dense)
         live.tracklet.append(self._spill.append(dense[None]), track.extent(dense[None])[0], presence)
+
+    def _look(self, frame: Frame) -> None:
+        """Note how each face looks, now and then: less often the longer it has been there."""
+        if self._eyes.look is None:
+            return
+        for live in self._live:
+            item = live.tracklet
+            if item.looks >= _LOOKS_MOST or len(item) < item.look_at:
+                continue
+            item.looks += 1
+            item.look_at = len(item) + max(self._looks_apart, len(item) // 2)
+            if track.side(item.last(1)[0]) >= SMALLEST:
+                seen = self._eyes.look(frame, live.dense)
+                item.look = seen if item.look is None else item.look + seen
 
     def _lost(self, index: int, boxes: list[Float64]) -> None:
         """Search at once, and again after growing waits for as long as a gap may be bridged."""

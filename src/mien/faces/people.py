@@ -1,19 +1,20 @@
 """Who is who: tracks into persons, a person's tracks by a word or by number, the best view of each.
 
-Without an identity network only place and time tell people apart: tracks of one shot that follow each
-other at nearly the same place and size are one person. Across shots nothing is joined: the landmarks' mean
-3-D shape was tried, and the same face in two poses differs by up to 0.069 (Procrustes), two people by as
-little as 0.027.
+Tracks of one shot that follow each other at nearly the same place and size are one person. Beyond that,
+after a cut too, `likeness` joins who is surely the same. It cannot tell everybody: a face that is turned or
+lit otherwise may stay a person of its own. (The landmarks' mean 3-D shape was tried, and the same face in
+two poses differs by up to 0.069, Procrustes, two people by as little as 0.027.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mien.errors import NoFaceError, SettingsError
+from mien.faces.likeness import SURE, likeness
 from mien.faces.track import assign, centre, side
 from mien.types import Float64, Track, Tracks
 
@@ -40,7 +41,8 @@ class View:
 def group(tracks: Sequence[Track]) -> dict[int, int]:
     """Track id to person, persons numbered from 1 by first appearance.
 
-    A track continues an earlier one of its shot that has ended, where place and size nearly agree.
+    A track continues an earlier one of its shot that has ended, where place and size nearly agree. Persons
+    who are surely alike and never there at the same time are one.
     """
     order = sorted(tracks, key=lambda t: (t.start, t.id))
     cost = np.full((len(order), len(order)), np.inf)
@@ -49,11 +51,27 @@ def group(tracks: Sequence[Track]) -> dict[int, int]:
             if tail.shot == head.shot and tail.end <= head.start:
                 cost[i, j] = _distance(tail, head)
     before = {j: i for i, j in assign(cost, 1.0)}
-    people: dict[int, int] = {}
-    for j, item in enumerate(order):
-        known = people[order[before[j]].id] if j in before else len(set(people.values())) + 1
-        people[item.id] = known
-    return people
+    person: list[int] = []
+    for j in range(len(order)):
+        person.append(person[before[j]] if j in before else j)
+    person = _recognised(order, person)
+    numbers = {k: number for number, k in enumerate(dict.fromkeys(person), 1)}
+    return {item.id: numbers[k] for item, k in zip(order, person, strict=True)}
+
+
+def _recognised(order: Sequence[Track], person: list[int]) -> list[int]:
+    """Persons after those who are surely alike were joined, the surest first."""
+    rows = [k for k, t in enumerate(order) if t.look is not None]
+    if len(rows) < 2:
+        return person
+    alike = np.triu(likeness([look for t in order if (look := t.look) is not None]), 1)
+    sure = np.argwhere(alike >= SURE)
+    for i, j in sure[np.argsort(-alike[tuple(sure.T)], kind="stable")]:
+        a, b = person[rows[i]], person[rows[j]]
+        ours, theirs = ([t for t, p in zip(order, person, strict=True) if p == k] for k in (a, b))
+        if a != b and not any(s.start < t.end and t.start < s.end for s in ours for t in theirs):
+            person = [a if p == b else p for p in person]
+    return person
 
 
 def _distance(tail: Track, head: Track) -> float:
@@ -75,7 +93,8 @@ def select(tracks: Tracks, faces: str) -> tuple[int, ...]:
     Args:
         tracks: From pass one.
         faces: `prominent` (who fills the clip most), `all`, `left`, `right`, `largest`, or track ids
-            such as "1,4". Where persons are not joined across shots, a word is judged in each shot.
+            such as "1,4". `left` and `right` are judged in each shot; `prominent` and `largest` are one
+            person, changed only in the shots in which they are surely known.
 
     Raises:
         SettingsError: Neither a word nor existing ids.
@@ -102,12 +121,22 @@ def select(tracks: Tracks, faces: str) -> tuple[int, ...]:
 
 
 def _best(tracks: Sequence[Track], value: Callable[[list[Track]], float]) -> tuple[int, ...]:
-    """Tracks of the person with the highest value; in each shot, if that person is known in one only."""
-    best = max(_by(tracks, lambda t: t.person), key=value)
-    if len({t.shot for t in best}) == 1:
-        shots = _by(tracks, lambda t: t.shot)
-        best = [t for shot in shots for t in max(_by(shot, lambda t: t.person), key=value)]
-    return tuple(sorted(t.id for t in best))
+    """Tracks of the person with the highest value."""
+    return tuple(sorted(t.id for t in max(_by(tracks, lambda t: t.person), key=value)))
+
+
+def unsure(tracks: Tracks, faces: str, ids: Collection[int]) -> tuple[int, int]:
+    """Shots with somebody in which nobody is changed because one person is meant, and shots with somebody.
+
+    Args:
+        tracks: From pass one.
+        faces: The word or list that was asked for.
+        ids: What `select` made of it.
+    """
+    shots = {t.shot for t in tracks.tracks}
+    if faces.strip().lower() not in ("prominent", "largest"):
+        return 0, len(shots)
+    return len(shots - {t.shot for t in tracks.tracks if t.id in ids}), len(shots)
 
 
 def _column(person: Sequence[Track]) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mien.faces.rows import Spill
 from mien.faces.smooth import STABLE
-from mien.types import Array, Float64, Int64
+from mien.types import Array, Float32, Float64, Int64
 
 _FAR = 1e3
 """Cost of a pair that must not be."""
@@ -34,6 +34,12 @@ class Tracklet:
         self.start = start
         self.hits = 0
         """How often the detector confirmed it."""
+        self.look: Float32 | None = None
+        """(4, P) sum of its looks so far, see `likeness`."""
+        self.looks = 0
+        """How often it has been looked at, and may have been too small."""
+        self.look_at = 0
+        """Length from which it is looked at again."""
         self._record = array("q")
         self._score = array("f")
         self._box = array("d")
@@ -106,6 +112,7 @@ class Chain:
     observed: NDArray[np.bool_]
     scores: Float64
     hits: int
+    look: Float32 | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -291,6 +298,7 @@ def fill(group: Sequence[Tracklet], spill: Spill) -> Chain:
         np.concatenate(observed),
         np.concatenate(scores),
         sum(t.hits for t in group),
+        np.sum(looks, axis=0) if (looks := [t.look for t in group if t.look is not None]) else None,
     )
 
 

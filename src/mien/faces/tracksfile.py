@@ -1,8 +1,9 @@
 """The tracks file: what pass one knows about a clip, on disk, versioned.
 
 Layout, little-endian: a preamble of 32 bytes (`MIENTRAK`, version, points of a face, position and length
-of the directory), the dense records of all tracks one after another (`rows`), the columns of each track,
-and last the directory, JSON. Dense rows come first, so that smoothing can write them as they are made.
+of the directory), the dense records of all tracks one after another (`rows`), the columns and the look of
+each track, and last the directory, JSON. Dense rows come first, so that smoothing can write them as they
+are made.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mien.errors import JobError
 from mien.faces.rows import FileRows, pack, record_bytes
 from mien.types import Array, Track, Tracks
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"MIENTRAK"
 _PREAMBLE = struct.Struct("<8sIIQQ")
 _CHUNK = 256
@@ -124,6 +125,8 @@ class Writer:
         data = b"".join(
             np.ascontiguousarray(getattr(track, name)).astype(kind).tobytes() for name, kind, _ in _COLUMNS
         )
+        look = np.zeros((4, 0), np.float32) if track.look is None else track.look
+        data += np.ascontiguousarray(look).astype("<f4").tobytes()
         self._file.write(data)
         return {
             "id": track.id,
@@ -133,6 +136,7 @@ class Writer:
             "person": people.get(track.id, track.person),
             "row": entry.row,
             "columns": where,
+            "look": look.shape[1],
             "crc": zlib.crc32(data),
         }
 
@@ -204,8 +208,9 @@ def _track(path: Path, file: BinaryIO, entry: Mapping[str, Any]) -> Track:
     """The track of one directory entry, columns checked."""
     n = int(entry["length"])
     widths = [n * np.dtype(kind).itemsize * int(np.prod(shape, dtype=int)) for _, kind, shape in _COLUMNS]
+    samples = int(entry["look"])
     file.seek(int(entry["columns"]))
-    data = file.read(sum(widths))
+    data = file.read(sum(widths) + 4 * 4 * samples)
     if zlib.crc32(data) != entry["crc"]:
         raise _damaged(path, f"the columns of track {entry['id']} have another checksum")
     columns: dict[str, Array] = {}
@@ -213,6 +218,7 @@ def _track(path: Path, file: BinaryIO, entry: Mapping[str, Any]) -> Track:
     for (name, kind, shape), width in zip(_COLUMNS, widths, strict=True):
         columns[name] = np.frombuffer(data, kind, width // np.dtype(kind).itemsize, at).reshape(n, *shape)
         at += width
+    look = np.frombuffer(data, "<f4", 4 * samples, at).reshape(4, samples).astype(np.float32)
     return Track(
         id=int(entry["id"]),
         start=int(entry["start"]),
@@ -222,4 +228,5 @@ def _track(path: Path, file: BinaryIO, entry: Mapping[str, Any]) -> Track:
         observed=columns["observed"].astype(bool),
         shot=int(entry["shot"]),
         person=int(entry["person"]),
+        look=look if samples else None,
     )

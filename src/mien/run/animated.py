@@ -21,7 +21,7 @@ from mien.run import source
 from mien.run.clock import Clock
 from mien.run.place import kept_in, tracks_home
 from mien.run.report import EVERY, Meter, fetched
-from mien.run.video import assign, cards, renderer
+from mien.run.video import assign, cards, renderer, unchanged
 from mien.settings import Job
 from mien.trust import label
 from mien.types import Event, Finished, Frame, Progress, Started, Warned
@@ -61,6 +61,7 @@ def swap(job: Job) -> Generator[Event, None, None]:
             )
             tracks = yield from clock.run("find", finding)
             parts = assign(job, textures, tracks)
+            yield from unchanged(job, parts, tracks)
             notes = yield from _written(job, facts, renderer(parts, tracks, job.settings, clock.stage), clock)
         finally:
             shutil.rmtree(work, ignore_errors=True)

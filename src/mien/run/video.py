@@ -141,6 +141,7 @@ def swap(job: Job, folder: Path | None) -> Generator[Event, None, None]:
                 textures.append((yield from clock.run("source", made_of)))
             tracks = yield from _known(film, job.settings, runtime, clock, _cache(place), place.path)
             parts = assign(job, textures, tracks)
+            yield from unchanged(job, parts, tracks)
             missing = [s for s in segments if s not in finished]
             yield from _render(film, made, place, missing, parts, tracks, job.settings, clock, resumed)
             engines = runtime.engines
@@ -276,6 +277,18 @@ def assign(job: Job, textures: Sequence[mesh.Texture], tracks: Tracks) -> tuple[
         taken.update(ids)
         parts.append(Part(texture, ids))
     return tuple(parts)
+
+
+def unchanged(job: Job, parts: Sequence[Part], tracks: Tracks) -> Iterator[Warned]:
+    """Says in how many shots there is somebody, but not surely the one person who was asked for."""
+    for role, part in zip(job.cast, parts, strict=True):
+        left, shots = people.unsure(tracks, role.faces, part.ids)
+        if left:
+            text = (
+                f"in {left} of {shots} shots with faces nobody is surely the {role.faces.strip().lower()} "
+                "person, and nobody is changed there; give track ids for them (mien analyse lists them)"
+            )
+            yield Warned(str(job.target), text)
 
 
 def _count(parts: Sequence[Part], tracks: Tracks, film: Footage) -> int:
