@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import IO
 
 from mien.errors import MediaError
+from mien.media.failure import media_error
 
-_ADVICE = {
+_WRITING = {
     errno.ENOENT: ("its folder does not exist", "Make the folder first."),
     errno.ENOTDIR: ("its folder is a file", "Choose another folder."),
     errno.EISDIR: ("is a folder", "Give a file name."),
     errno.EACCES: ("may not be written", "Choose a folder you may write to."),
     errno.EPERM: ("may not be written", "Choose a folder you may write to."),
-    errno.EROFS: ("is on a read-only file system", "Choose another folder."),
-    errno.ENOSPC: ("does not fit: the disk is full", "Make room or choose another disk."),
-    errno.EDQUOT: ("does not fit: your disk quota is used up", "Make room or choose another disk."),
-    errno.ENAMETOOLONG: ("has too long a name", "Choose a shorter one."),
 }
+"""What an error means for a file that is being written, where that is not what it means for any file."""
 
 
 @contextlib.contextmanager
@@ -47,7 +45,8 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             part.chmod(path.stat().st_mode & 0o777)
         part.replace(path)
     except OSError as error:
-        known = _ADVICE.get(error.errno or 0, (f"cannot be written: {error.strerror or error}", ""))
-        raise MediaError(path, *known) from error
+        if error.errno in _WRITING:
+            raise MediaError(path, *_WRITING[error.errno]) from error
+        raise media_error(path, error, "cannot be written") from error
     finally:
         part.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ _CAUSES: dict[int, tuple[str, str]] = {
     errno.EACCES: ("may not be accessed", "Check the permissions of the file and its folder."),
     errno.EPERM: ("may not be accessed", "Check the permissions of the file and its folder."),
     errno.EROFS: ("lies on a read-only disk", "Choose another folder."),
-    errno.ENAMETOOLONG: ("has a name that is too long for this disk", "Choose a shorter name."),
+    errno.ENAMETOOLONG: ("has too long a name for this disk", "Choose a shorter name."),
     errno.ENOSPC: ("does not fit: the disk is full", "Free some space and repeat; finished work is kept."),
     errno.EDQUOT: (
         "does not fit: the quota is used up",
