@@ -69,7 +69,7 @@ def main() -> None:
         print(f"\n1080p yuv420p, {chosen.threads} threads, load {os.getloadavg()[0]:.1f}, {runtime.engines}")
         frame = as_1080p(chosen.pictures / "l13_two_men_handshake.jpg")
         scales = detect.levels(frame.size, settings.min_size, 192)
-        level = detect.windows(frame.size, settings)[:, 0]
+        level = detect.windows(runtime.catalogue.card(settings.model), frame.size, settings)[:, 0]
         for depth in range(1, len(scales) + 1):
             rows = np.flatnonzero(level < depth)
             took = milliseconds(lambda r=rows: detect.find(runtime, frame, settings, rows=r))

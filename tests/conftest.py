@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mien.errors import ModelError
-from mien.models.card import CARDS
+from mien.models.mediapipe import CARDS
 from mien.models.runtime import Runtime
 from mien.models.store import Store
 

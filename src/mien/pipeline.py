@@ -85,6 +85,7 @@ def analyse(
 def eyes(runtime: Runtime, settings: Settings) -> Eyes:
     """The networks as plain functions."""
     skin = Skin.of(Topology.of(landmark.triangles(runtime.store)))
+    network = runtime.catalogue.card(settings.detect.model)
 
     def looked(frame: Frame, dense: Float64) -> Float32:
         roi = landmark.roi_from_dense(dense[None])[0] * (likeness.SIDE / landmark.SIDE)
@@ -94,7 +95,7 @@ def eyes(runtime: Runtime, settings: Settings) -> Eyes:
         return likeness.look(skin, crop, inside)
 
     return Eyes(
-        windows=lambda size: detect.windows(size, settings.detect),
+        windows=lambda size: detect.windows(network, size, settings.detect),
         find=lambda frame, rows, known, turned: detect.find(
             runtime, frame, settings.detect, rows=rows, known=known, turned=turned
         ),

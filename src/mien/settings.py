@@ -7,12 +7,27 @@ A field is documented by the string under it, with unit and range.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 """A share from 0 to 1."""
+
+
+Region: TypeAlias = Literal[
+    "skin",
+    "left_brow",
+    "right_brow",
+    "left_eye",
+    "right_eye",
+    "glasses",
+    "nose",
+    "mouth",
+    "upper_lip",
+    "lower_lip",
+]
+"""A part of the face."""
 
 
 class Section(BaseModel):
@@ -25,7 +40,7 @@ class Detect(Section):
     """Finding faces in whole frames."""
 
     model: str = "blazeface_full_range"
-    """Card of the face detector: `blazeface_full_range`, or `blazeface_short_range` for close faces."""
+    """Card of the face detector (`mien models list --task detect`)."""
     score: Unit = 0.5
     """Least confidence of a detection, 0 to 1."""
     min_size: Annotated[float, Field(ge=8.0, le=4096.0)] = 24.0
@@ -45,15 +60,27 @@ class Track(Section):
     """Smoothing of the points over the whole track: 0 none, 1 strong. Never lags, keeps blinks."""
     cut: Unit = 0.35
     """How different two neighbouring frames must be to count as a scene cut, 0 to 1; 1 finds none."""
+    refine: str = ""
+    """Card of a 68-point landmarker that places the points once more; empty: those of `model` are used."""
+    embedder: str = "auto"
+    """Card of the network that recognises people; `auto` takes the best one that is installed, `none` goes by
+    the look of their skin."""
 
 
 class Swap(Section):
     """Replacing the face."""
 
     model: str = "mesh"
-    """Card of the swapper; `mesh`, the one of this version, needs no network weights."""
-    strength: Unit = 1.0
-    """How much of the new face is shown, 0 (none) to 1 (all)."""
+    """Swapper: `mesh`, which needs no network weights, a card (`mien models list --task swap`), or the path
+    of a `.dfm` file."""
+    strength: Annotated[float, Field(ge=0.0, le=1.5)] = 1.0
+    """How much of the new identity, 0 (none) to 1 (all); above 1 swap networks exaggerate it."""
+    size: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Side in pixels of the square a swap network works on, a multiple of its own; 0 is its own. Larger ones
+    are swapped in interleaved tiles and cost in proportion to their area."""
+    colour: Literal["none", "mean", "low", "histogram"] = "low"
+    """How light and skin tone are taken from the target: not, by mean and deviation in CIELAB, by the low
+    frequencies, or by the distribution of each channel."""
     light: Unit = 1.0
     """How far lighting and skin tone follow the target, 0 to 1."""
     grain: Unit = 1.0
@@ -69,6 +96,36 @@ class Mask(Section):
     """Softness of the edge, 0 (hard) to 1 (a quarter of the face)."""
     grow: Annotated[float, Field(ge=-0.3, le=0.3)] = 0.0
     """Grows (above 0) or shrinks the area, as a share of the face's size, -0.3 to 0.3."""
+    padding: tuple[Unit, Unit, Unit, Unit] = (0.0, 0.0, 0.0, 0.0)
+    """How much of the square is left out at the top, right, bottom and left, as shares of its side; networks
+    only."""
+    occlusion: str = ""
+    """Cards of the networks that find what covers the face, with commas; their least counts; empty: none."""
+    regions: tuple[Region, ...] = ()
+    """Parts of the face to change, as `parser` sees them in the new face; none: all. Networks only."""
+    parser: str = "bisenet_resnet_34"
+    """Card of the network that finds the regions."""
+    areas: tuple[Literal["upper", "lower", "mouth"], ...] = ()
+    """Areas between landmarks to change; none: all. Networks only."""
+
+
+class Enhance(Section):
+    """Restoring the new face."""
+
+    model: str = ""
+    """Card of the enhancer (`mien models list --task enhance`); empty: none."""
+    blend: Unit = 0.8
+    """Share of the enhanced face in the result, 0 to 1."""
+    fidelity: Unit = 0.5
+    """For enhancers that take it: 0 is the cleanest face, 1 stays nearest to what it was."""
+
+
+class Safety(Section):
+    """Judging whether a clip may be worked on."""
+
+    content: Literal["auto", "on", "off"] = "auto"
+    """The gate against explicit content: `auto` judges where its networks are installed and says where not,
+    `on` needs them, `off` does not judge and says so in the result."""
 
 
 class Encode(Section):
@@ -93,6 +150,14 @@ class Device(Section):
 
     threads: Annotated[int, Field(ge=0, le=512)] = 0
     """Processor threads to use; 0 for all."""
+    engine: Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt", "coreml", "directml"] = "auto"
+    """What runs the networks; `auto` is what was measured to be fastest here."""
+    precision: Literal["auto", "f32", "bf16", "f16"] = "auto"
+    """Arithmetic of the networks; `auto` takes the fastest whose error stays within the card's tolerance."""
+    batch: Annotated[int, Field(ge=0, le=64)] = 0
+    """Faces that a network sees at once; 0 is what was measured to be fastest within the memory."""
+    memory: Annotated[int, Field(ge=0)] = 0
+    """Megabytes that loaded networks may take; 0 for half of what the machine has."""
 
 
 class Settings(Section):
@@ -102,6 +167,8 @@ class Settings(Section):
     track: Track = Track()
     swap: Swap = Swap()
     mask: Mask = Mask()
+    enhance: Enhance = Enhance()
+    safety: Safety = Safety()
     encode: Encode = Encode()
     device: Device = Device()
 
@@ -110,10 +177,19 @@ class Role(Section):
     """Who becomes whom."""
 
     sources: tuple[Path, ...]
-    """Pictures or videos that show the new face; several are used together."""
+    """Pictures or videos that show the new face; several are used together. A `.dfm` swapper needs none."""
     faces: str = "prominent"
-    """Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4"). `prominent` and
-    `largest` are one person; after a cut they are changed only where they are surely the same."""
+    """Whose face is replaced: prominent, all, left, right, largest, track ids ("1,4") or persons ("person1").
+    `prominent` and `largest` are one person; after a cut they are changed only where they are surely the
+    same."""
+    like: tuple[Path, ...] = ()
+    """Pictures of the person whose face is replaced; where there are some, `faces` does not count."""
+    swap: Swap | None = None
+    """This person's own settings; None for those of the job."""
+    mask: Mask | None = None
+    """The same for the mask."""
+    enhance: Enhance | None = None
+    """The same for the enhancer."""
 
 
 class Job(Section):

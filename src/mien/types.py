@@ -228,6 +228,8 @@ class Track:
     """Number of the person: tracks that show the same human being share it."""
     look: Float32 | None = None
     """(4, P) how the face looks, as `faces.likeness` reads it; None where it is too small for that."""
+    embedding: Float32 | None = None
+    """(D,) who it is: robust mean of a few embeddings, not scaled; None where nobody asked."""
 
     def __post_init__(self) -> None:
         n = len(self.box)
@@ -239,6 +241,8 @@ class Track:
         _expect("observed", self.observed, (n,))
         if self.look is not None:
             _expect("look", self.look, (4, None))
+        if self.embedding is not None:
+            _expect("embedding", self.embedding, (None,))
 
     def __len__(self) -> int:
         return len(self.box)
@@ -275,6 +279,8 @@ class Tracks:
     """Track id to its smoothed dense landmarks."""
     clip: str = ""
     """Fingerprint of the clip they belong to."""
+    embedder: str = ""
+    """Card of the network that gave the tracks' embeddings; empty where none did."""
 
     def at(self, index: int, ids: Sequence[int] | None = None) -> Faces:
         """The faces of one frame, optionally of some tracks only, dense landmarks included."""
@@ -305,6 +311,18 @@ class Portrait:
     """(N, 3) dense landmarks in pixels of `rgb`."""
     mirrored: Float64 | None = None
     """(N, 3) landmarks found in the mirror image of `rgb`, in its pixels: it shows the hidden side."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """Who somebody becomes."""
+
+    name: str
+    portraits: tuple[Portrait, ...]
+    """Reference crops, the largest first."""
+    embeddings: Mapping[str, Float32] = field(default_factory=dict)
+    """Name of an embedder's card to the (D,) robust mean of the portraits' embeddings, each of length 1;
+    scaled to their mean length."""
 
 
 @dataclass(frozen=True, slots=True)

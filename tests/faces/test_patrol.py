@@ -7,6 +7,7 @@ import pytest
 
 from mien.faces.patrol import Patrol
 from mien.models import detect
+from mien.models.mediapipe import BLAZEFACE_FULL
 from mien.settings import Detect
 from mien.types import Colour, Float64, Frame, Layout
 
@@ -28,7 +29,7 @@ def plain() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 def table() -> Float64:
-    return detect.windows(SIZE, Detect())
+    return detect.windows(BLAZEFACE_FULL, SIZE, Detect())
 
 
 def test_windows_cover_the_frame_on_every_level() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mien.errors import UnknownModel
 from mien.models import detect
-from mien.models.card import BLAZEFACE_FULL, BLAZEFACE_SHORT, FACEMESH
 from mien.models.detect import Found
+from mien.models.mediapipe import BLAZEFACE_FULL, BLAZEFACE_SHORT, FACEMESH
 from mien.models.runtime import Runtime
 from mien.settings import Detect
 from mien.types import Float64

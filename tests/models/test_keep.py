@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mien.models import keep
-from mien.models.card import BLAZEFACE_FULL, FACEMESH, Card
+from mien.models.card import Card
+from mien.models.mediapipe import BLAZEFACE_FULL, FACEMESH
 from mien.models.runtime import Runtime
 from mien.models.store import Store
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien.images import cpu
 from mien.models import detect, landmark
-from mien.models.card import FACEMESH
+from mien.models.mediapipe import FACEMESH
 from mien.models.runtime import Runtime
 from mien.models.store import Store
 from mien.settings import Detect

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mien.errors import ModelError, RuntimeUnavailable
-from mien.models.card import BLAZEFACE_SHORT, CARDS, FACEMESH, Card, File, Tensor
+from mien.models.card import Card, File, Tensor
+from mien.models.mediapipe import BLAZEFACE_SHORT, CARDS, FACEMESH
 from mien.models.runtime import Runtime
 from mien.models.store import Store
 from mien.types import Float32

@@ -19,8 +19,10 @@ import pytest
 
 from mien.errors import ChecksumError, ModelError, UnknownModel
 from mien.models import store as store_module
-from mien.models.card import CARDS, FACEMESH, Card, File, Member, Tensor, Wheel
-from mien.models.store import Store, card, default_home
+from mien.models.card import Card, File, Member, Tensor, Wheel
+from mien.models.catalogue import Catalogue
+from mien.models.mediapipe import CARDS, FACEMESH
+from mien.models.store import Store, default_home
 
 WEIGHTS = bytes(range(256)) * 40
 TABLE = b"EDGES = [(0, 1)]\n"
@@ -250,12 +252,12 @@ def test_home_follows_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_cards_are_found_by_name_and_hashable() -> None:
-    assert card("facemesh") is FACEMESH
+    assert Catalogue().card("facemesh") is FACEMESH
     assert len({*CARDS, *CARDS}) == len(CARDS)
     names = [file.name for known in CARDS for file in known.files]
     assert len(set(names)) == len(names)
     with pytest.raises(UnknownModel, match="blazeface_full_range"):
-        card("nothing")
+        Catalogue().card("nothing")
 
 
 def test_the_real_files_are_those_on_the_cards(store: Store) -> None:

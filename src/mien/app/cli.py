@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from mien import errors
-from mien.settings import Detect, Device, Encode, Job, Mask, Role, Settings, Swap, Track
+from mien.settings import Detect, Device, Encode, Enhance, Job, Mask, Role, Safety, Settings, Swap, Track
 
 if TYPE_CHECKING:
     from mien.types import Event, Started
@@ -54,6 +54,8 @@ def swap(
     track: Track = Track(),  # noqa: B008
     swap: Swap = Swap(),  # noqa: B008
     mask: Mask = Mask(),  # noqa: B008
+    enhance: Enhance = Enhance(),  # noqa: B008
+    safety: Safety = Safety(),  # noqa: B008
     encode: Encode = Encode(),  # noqa: B008
     device: Device = Device(),  # noqa: B008
 ) -> int:
@@ -76,10 +78,21 @@ def swap(
         track: Following faces.
         swap: Replacing the face.
         mask: Where the new face is shown.
+        enhance: Restoring the new face.
+        safety: Judging whether a clip may be worked on.
         encode: Writing the result.
         device: The machine.
     """
-    settings = Settings(detect=detect, track=track, swap=swap, mask=mask, encode=encode, device=device)
+    settings = Settings(
+        detect=detect,
+        track=track,
+        swap=swap,
+        mask=mask,
+        enhance=enhance,
+        safety=safety,
+        encode=encode,
+        device=device,
+    )
     wanted = Job(
         target=target,
         output=output,

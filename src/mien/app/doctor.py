@@ -12,7 +12,8 @@ from pathlib import Path
 
 from mien.errors import MienError
 from mien.media import codecs
-from mien.models.card import CARDS, Card
+from mien.models.card import Card
+from mien.models.mediapipe import CARDS
 from mien.models.runtime import Runtime, available_threads
 from mien.models.store import Store
 from mien.run.place import jobs_home

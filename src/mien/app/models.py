@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from mien.models.card import CARDS
+from mien.models.mediapipe import CARDS
 from mien.models.store import Store
 
 

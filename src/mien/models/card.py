@@ -1,6 +1,7 @@
 """Model cards: what a network is, where its files come from and what goes in and out.
 
-A card is a fact, written once. Nothing here reads a file or opens a connection.
+A card is a fact, written once. Nothing here reads a file or opens a connection. Cards of one family lie
+beside the functions of that family; `models.catalogue` gathers them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
+
+Task: TypeAlias = Literal[
+    "detect", "landmark", "embed", "convert", "swap", "enhance", "occlude", "parse", "matte", "pose", "safety"
+]
+"""What a network is for: `convert` maps embeddings, `occlude` finds what covers a face, `parse` its parts."""
+Template: TypeAlias = str | tuple[tuple[float, float], ...]
+"""Name of one of `images.geometry.TEMPLATES`, or five points as shares of a crop's side; "" for none."""
+
+PERMISSIVE = ("Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "CC0-1.0", "CC-BY-4.0", "Unlicense")
+"""Licences that need no acceptance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +87,15 @@ class File:
 
     name: str
     """Name in the store; unique over all cards."""
-    sha256: str
-    bytes: int
-    sources: tuple[Source, ...]
-    """Tried in order."""
+    sha256: str = ""
+    """Lower-case hexadecimal; empty where the publisher's is not known for certain: then that of the first
+    download is kept, and any later difference is an error."""
+    bytes: int = 0
+    """Size; 0 where it is not known for certain."""
+    sources: tuple[Source, ...] = ()
+    """Tried in order; none for a file that only the user has."""
+    sha384: str = ""
+    """Another checksum, where the publisher gives that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +103,47 @@ class Tensor:
     """An input or output of a network, without its batch axis."""
 
     name: str
+    """Empty: whatever the file calls it, in the file's order."""
     shape: tuple[int, ...]
+    """-1 where any length will do."""
     note: str = ""
     """Meaning, unit, range, colour order."""
+    dtype: Literal["float32", "float64", "int64"] = "float32"
+    optional: bool = False
+    """Whether files of this family may lack it. An optional input has no batch axis of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """How R'G'B' pictures in [0, 1] become a network's tensor: (x - mean) / std, channel by channel."""
+
+    side: int
+    """Width and height."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """In [0, 1], in the tensor's channel order."""
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    order: Literal["RGB", "BGR"] = "RGB"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """What a swap network takes for an identity."""
+
+    kind: Literal["embedding", "picture", "none"] = "embedding"
+    """A vector; an aligned picture of the source; or nothing, because the network knows one identity only."""
+    embedder: str = "arcface_w600k_r50"
+    """Card of the network that gives the vector."""
+    converter: str = ""
+    """Card of the network that maps the raw vector into the swapper's own space."""
+    projected: bool = False
+    """Whether the unit vector is multiplied by the matrix that is the graph's last initializer."""
+    unit: bool = True
+    """Whether the converted vector is scaled to length 1; a projected one never is."""
+    template: Template = ""
+    """Of a picture."""
+    pixels: Pixels | None = None
+    """Of a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +151,39 @@ class Card:
     """The declarative description of one model."""
 
     name: str
-    task: Literal["detect", "landmark", "embed", "swap", "enhance", "mask", "motion"]
+    task: Task
     files: tuple[File, ...]
     """The first one is the network; the others belong to it."""
     licence: str
-    """SPDX identifier."""
+    """SPDX identifier, or the publisher's own words."""
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    """In order. Files may have more, which are ignored."""
+    family: str = ""
+    """Which functions prepare its inputs and read its outputs; see the module of its task."""
     batches: tuple[int, ...] = (1,)
     """Batch sizes worth compiling, largest first; must end with 1. On one thread, where small networks run,
     four at once cost as much as one four times (measured), and another 0.2 s to compile."""
+    vendor: str = ""
+    commercial: bool | None = None
+    """Whether the licence allows commercial use; None where that is not known."""
+    pixels: Pixels | None = None
+    """Of the picture it looks at."""
+    result: Pixels | None = None
+    """Of the picture it gives."""
+    template: Template = ""
+    """How the face is aligned in that picture."""
+    latent: Latent | None = None
+    """Of a swapper."""
+    same: float = 0.0
+    """Of an embedder: cosine from which two faces are surely one person."""
+    least: float = 0.0
+    """Of a detector: height in input pixels of the smallest face that it finds well."""
+    tolerance: float = 0.02
+    """Largest error of a lower precision, as a share of the largest output, at which it may still be used;
+    0 keeps the network in float32."""
+    engine: Literal["", "openvino", "onnxruntime"] = ""
+    """The engine to use, where measuring on each machine does not pay."""
     notes: str = ""
 
     def __post_init__(self) -> None:
@@ -120,100 +197,7 @@ class Card:
         """The file that an engine loads."""
         return self.files[0]
 
-
-_DETECTION = "mediapipe/modules/face_detection/"
-_LANDMARK = "mediapipe/modules/face_landmark/"
-_ASSETS = "https://storage.googleapis.com/mediapipe-assets/"
-
-MEDIAPIPE = Wheel(
-    requirement="mediapipe==0.10.21",
-    filename="mediapipe-0.10.21-cp311-cp311-manylinux_2_28_x86_64.whl",
-    sha256="05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
-    bytes=35_622_638,
-    python="3.11",
-    abi="cp311",
-    platform="manylinux_2_28_x86_64",
-    members=(
-        Member(
-            _DETECTION + "face_detection_full_range_sparse.tflite",
-            "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
-            676_746,
-        ),
-        Member(
-            _DETECTION + "face_detection_short_range.tflite",
-            "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
-            229_714,
-        ),
-        Member(
-            _LANDMARK + "face_landmark.tflite",
-            "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
-            1_242_398,
-        ),
-        Member(
-            "mediapipe/python/solutions/face_mesh_connections.py",
-            "cc7171e44d0612db38720cb2fd2516c395992cdd7457efe341543be6f3c22d87",
-            36_170,
-        ),
-    ),
-)
-"""MediaPipe's wheel. Its topology file is parsed as text; none of its code runs."""
-
-# The generations are those that MediaPipe's own build files (third_party/external_files.bzl) pin
-# together with these checksums.
-BLAZEFACE_FULL = Card(
-    name="blazeface_full_range",
-    task="detect",
-    files=(
-        MEDIAPIPE.file(
-            _DETECTION + "face_detection_full_range_sparse.tflite",
-            _ASSETS + "face_detection_full_range_sparse.tflite?generation=1674261618323821",
-        ),
-    ),
-    licence="Apache-2.0",
-    inputs=(Tensor("input_1", (192, 192, 3), "R'G'B' in [-1, 1], letterboxed"),),
-    outputs=(
-        Tensor("Identity", (2304, 16), "per cell of 48 x 48: centre, size, six points; unit 1/192"),
-        Tensor("Identity_1", (2304, 1), "logit of the confidence"),
-    ),
-    notes="Faces of about 8 to 100 % of the picture's longer side.",
-)
-
-BLAZEFACE_SHORT = Card(
-    name="blazeface_short_range",
-    task="detect",
-    files=(
-        MEDIAPIPE.file(
-            _DETECTION + "face_detection_short_range.tflite",
-            _ASSETS + "face_detection_short_range.tflite?generation=1677044301978921",
-        ),
-    ),
-    licence="Apache-2.0",
-    inputs=(Tensor("input", (128, 128, 3), "R'G'B' in [-1, 1], letterboxed"),),
-    outputs=(
-        Tensor("regressors", (896, 16), "16 x 16 cells twice, 8 x 8 cells six times; unit 1/128"),
-        Tensor("classificators", (896, 1), "logit of the confidence"),
-    ),
-    notes="Selfie distance: faces over about 20 % of the picture's longer side.",
-)
-
-FACEMESH = Card(
-    name="facemesh",
-    task="landmark",
-    files=(
-        MEDIAPIPE.file(
-            _LANDMARK + "face_landmark.tflite",
-            _ASSETS + "face_landmark.tflite?generation=1676316347980492",
-        ),
-        MEDIAPIPE.file("mediapipe/python/solutions/face_mesh_connections.py"),
-    ),
-    licence="Apache-2.0",
-    inputs=(Tensor("input_1", (192, 192, 3), "R'G'B' in [0, 1], eyes level"),),
-    outputs=(
-        Tensor("conv2d_21", (1, 1, 1404), "468 points as x, y, z in pixels of the input"),
-        Tensor("conv2d_31", (1, 1, 1), "logit: is there a face"),
-    ),
-    notes="Dense 468-point landmarker.",
-)
-
-CARDS: tuple[Card, ...] = (BLAZEFACE_FULL, BLAZEFACE_SHORT, FACEMESH)
-"""Every card, in order of use."""
+    @property
+    def gated(self) -> bool:
+        """Whether its licence must be accepted before a file is fetched."""
+        return self.licence not in PERMISSIVE

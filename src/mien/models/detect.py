@@ -18,8 +18,8 @@ import numpy as np
 
 from mien.images import cpu, geometry
 from mien.models import landmark
-from mien.models.card import BLAZEFACE_FULL, BLAZEFACE_SHORT, Card
-from mien.models.store import card
+from mien.models.card import Card
+from mien.models.mediapipe import BLAZEFACE_FULL, BLAZEFACE_SHORT
 from mien.settings import Detect
 from mien.types import Array, Faces, Float64, Frame, Int64
 
@@ -179,19 +179,20 @@ def levels(size: tuple[int, int], min_size: float, side: int) -> tuple[float, ..
     return tuple(whole * (fine / whole) ** (k / steps) for k in range(steps + 1))
 
 
-def windows(size: tuple[int, int], settings: Detect) -> Float64:
+def windows(network: Card, size: tuple[int, int], settings: Detect) -> Float64:
     """The windows that a search of a frame consists of.
 
     Args:
+        network: Card of the detector.
         size: Width and height of the frame in display pixels.
-        settings: Detector and smallest size.
+        settings: Smallest size.
 
     Returns:
         (W, 5) level from 0, left, top, right, bottom in display pixels; level 0 is one window that shows the
         whole frame. In 1080p with the default sizes level 0 finds faces over 160 pixels, levels 0 and 1
         over 62, all three over 24, with 1, 9 and 54 windows.
     """
-    side = card(settings.model).inputs[0].shape[0]
+    side = network.inputs[0].shape[0]
     rows: list[tuple[float, ...]] = []
     for level, scale in enumerate(levels(size, settings.min_size, side)):
         small = _scaled(size, scale)
@@ -217,7 +218,7 @@ def find(
         runtime: Where the networks run.
         frame: The picture.
         settings: Detector, confidence and smallest size.
-        rows: Which of `windows(frame.size, settings)` to look at; None for all.
+        rows: Which of `windows` to look at; None for all.
         known: Faces already located in this very frame, with dense landmarks: a detection that clearly is
             one of them is not sought again but answered by it.
         turned: Whether the frame is also looked at on its sides and upside down where nothing is found
@@ -228,7 +229,7 @@ def find(
         `score` the square root of the detector's confidence, times the landmarker's, which is the better
         witness.
     """
-    network = card(settings.model)
+    network = runtime.catalogue.card(settings.model)
     side = network.inputs[0].shape[0]
     scales = levels(frame.size, settings.min_size, side)
     # Below the square of the wanted score no verdict of the landmarker can help.

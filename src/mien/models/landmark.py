@@ -13,7 +13,7 @@ import numpy as np
 
 from mien.errors import ModelError
 from mien.images import cpu
-from mien.models.card import FACEMESH
+from mien.models.mediapipe import FACEMESH
 from mien.models.store import AGAIN, Store
 from mien.types import Float64, Frame, Int64
 

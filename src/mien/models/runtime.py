@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import numpy as np
 
 from mien.errors import ModelError, RuntimeUnavailable
-from mien.models import keep
+from mien.models import catalogue, keep
 from mien.models.card import Card, Tensor
+from mien.models.catalogue import Catalogue
 from mien.models.store import AGAIN, Store
 from mien.types import Array, Float32
 
@@ -132,11 +133,13 @@ class Runtime:
     Args:
         threads: Processor threads a network may use; 0 for all.
         store: Where model files come from; None for the default store.
+        cards: What there is to load; None for this machine's catalogue.
     """
 
-    def __init__(self, threads: int = 0, store: Store | None = None) -> None:
+    def __init__(self, threads: int = 0, store: Store | None = None, cards: Catalogue | None = None) -> None:
         self.threads = threads if threads > 0 else available_threads()
         self.store = store if store is not None else Store()
+        self.catalogue = cards if cards is not None else catalogue.load(self.store.home)
         self._sessions: dict[tuple[Card, str], Session] = {}
         self._lock = threading.Lock()
 

@@ -25,8 +25,8 @@ from typing import TypeAlias
 
 import platformdirs
 
-from mien.errors import ChecksumError, ModelError, UnknownModel
-from mien.models.card import CARDS, Card, File, Source, Wheel
+from mien.errors import ChecksumError, ModelError
+from mien.models.card import Card, File, Source, Wheel
 
 OnProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with (label, bytes done, bytes in all)."""
@@ -37,18 +37,6 @@ BLOCK = 1 << 20
 
 AGAIN = "Delete the file from the model folder, so that it is fetched again."
 """What to do about a file that cannot be used."""
-
-
-def card(name: str) -> Card:
-    """The card with this name.
-
-    Raises:
-        UnknownModel: No card has it.
-    """
-    for known in CARDS:
-        if known.name == name:
-            return known
-    raise UnknownModel(name, "no model has this name", f"Known: {', '.join(c.name for c in CARDS)}.")
 
 
 def default_home() -> Path:

@@ -24,9 +24,10 @@ from mien.media.encode import SegmentWriter
 from mien.media.failure import media_error
 from mien.media.join import Joined, join
 from mien.media.plan import EncodePlan, plan, schedule
-from mien.models.card import CARDS, FACEMESH, Card
+from mien.models import catalogue
+from mien.models.card import Card, Task
+from mien.models.mediapipe import FACEMESH
 from mien.models.runtime import Runtime, available_threads
-from mien.models.store import card
 from mien.run import source
 from mien.run.clock import Clock
 from mien.run.engine import Drain, Prefetch, mapped
@@ -89,15 +90,18 @@ def cards(settings: Settings) -> tuple[Card, ...]:
         UnknownModel: A setting names no card.
         SettingsError: A setting names a card of another task.
     """
-    asked = (
+    asked: tuple[tuple[str, Task, str], ...] = (
         ("detect.model", "detect", settings.detect.model),
         ("track.model", "landmark", settings.track.model),
     )
+    known = catalogue.load()
     for field, task, name in asked:
-        if card(name).task != task:
-            fitting = ", ".join(known.name for known in CARDS if known.task == task)
+        if known.card(name).task != task:
+            fitting = ", ".join(one.name for one in known.of(task))
             raise SettingsError(field, f"{name} is a model for another task", f"Use one of: {fitting}.")
-    return tuple(dict.fromkeys((card(settings.detect.model), card(settings.track.model), FACEMESH)))
+    return tuple(
+        dict.fromkeys((known.card(settings.detect.model), known.card(settings.track.model), FACEMESH))
+    )
 
 
 def checksums(used: Sequence[Card]) -> dict[str, str]:

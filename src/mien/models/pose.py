@@ -1,0 +1,8 @@
+"""Head pose from a crop."""
+
+from __future__ import annotations
+
+from mien.models.card import Card
+
+CARDS: tuple[Card, ...] = ()
+"""Every card of this module."""
