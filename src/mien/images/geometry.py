@@ -7,7 +7,7 @@ The one place that knows OpenCV's other convention is `images.cpu_warp`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
@@ -92,6 +92,26 @@ TEMPLATES: Mapping[str, Float64] = MappingProxyType(
     }
 )
 """Name to (5, 2): where the five points lie in an aligned crop, as fractions of its side."""
+
+
+def template(spec: str | Sequence[Sequence[float]], side: float = 1.0) -> Float64:
+    """(5, 2) where the five points lie in an aligned crop of this side, in pixels.
+
+    Args:
+        spec: Name of one of `TEMPLATES`, or five points as shares of the side.
+        side: Of the crop.
+
+    Raises:
+        ValueError: No such template, or not five points.
+    """
+    if isinstance(spec, str):
+        if spec not in TEMPLATES:
+            raise ValueError(f"template: {spec!r} is not known; known are {', '.join(TEMPLATES)}")
+        return TEMPLATES[spec] * side
+    points = np.asarray(spec, np.float64)
+    if points.shape != (5, 2):
+        raise ValueError(f"template: expected five points (x, y), got shape {points.shape}")
+    return points * side
 
 
 def similarity(src: ArrayLike, dst: ArrayLike) -> Float64:

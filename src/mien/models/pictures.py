@@ -4,8 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from mien.models.card import Pixels
-from mien.types import Array, Float32
+from mien.images import geometry
+from mien.models.card import Card, Pixels, Template
+from mien.types import Array, Float32, Float64
+
+
+def aligned(points: Float64, template: Template, side: int) -> Float64:
+    """(2, 3) affine from display pixels to an aligned crop: the least-squares similarity of all five points.
+
+    Args:
+        points: (5, 2) display pixels.
+        template: Where they go, as a card says it.
+        side: Of the crop in pixels.
+    """
+    return geometry.similarity(points, geometry.template(template, side))
+
+
+def looked_at(card: Card) -> Pixels:
+    """The pixels of the picture that a card's network looks at.
+
+    Raises:
+        ValueError: The card has none.
+    """
+    if card.pixels is None:
+        raise ValueError(f"{card.name}: expected a card that says how its picture is made")
+    return card.pixels
 
 
 def to_tensor(pictures: Float32, pixels: Pixels) -> Float32:
