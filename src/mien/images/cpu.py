@@ -4,7 +4,7 @@ Coordinates are corner-origin, affines (2, 3) float64, sizes (width, height), R'
 """
 
 from mien.images.cpu_crop import crop, glance, reduced, thumbnail
-from mien.images.cpu_draw import blur, fill_polygons, luma
+from mien.images.cpu_draw import blur, fill_polygons, from_lab, luma, to_lab
 from mien.images.cpu_paste import paste
 from mien.images.cpu_warp import remap, resize, warp
 
@@ -12,6 +12,7 @@ __all__ = [
     "blur",
     "crop",
     "fill_polygons",
+    "from_lab",
     "glance",
     "luma",
     "paste",
@@ -19,5 +20,6 @@ __all__ = [
     "remap",
     "resize",
     "thumbnail",
+    "to_lab",
     "warp",
 ]

@@ -1,4 +1,4 @@
-"""Masks and filters the swappers need."""
+"""Masks, filters and colour spaces the swappers need."""
 
 from __future__ import annotations
 
@@ -64,3 +64,13 @@ def luma(rgb: Float32, matrix: str = "bt709") -> Float32:
     kr, kb = WEIGHTS[matrix]
     weights: Float64 = np.array([[kr, 1 - kr - kb, kb]])
     return np.asarray(cv2.transform(rgb, weights))
+
+
+def to_lab(rgb: Float32) -> Float32:
+    """R'G'B' (sRGB, D65) to CIELAB: float32 (h, w, 3), L in 0..100; values outside [0, 1] are clipped."""
+    return np.asarray(cv2.cvtColor(np.clip(rgb, np.float32(0), np.float32(1)), cv2.COLOR_RGB2LAB))
+
+
+def from_lab(lab: Float32) -> Float32:
+    """CIELAB to R'G'B' (sRGB, D65): float32 (h, w, 3), in [0, 1]."""
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))

@@ -8,7 +8,7 @@ warp would alias.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, log2
 from typing import Any, Literal, TypeAlias
 
@@ -86,6 +86,8 @@ class Level:
     back: Float64
     """(2, 3) destination to pixels of `image`, corner-origin."""
     border: Border
+    cubic: bool = False
+    """Bicubic instead of bilinear: sharper where the result is enlarged, and it may overshoot."""
 
     def part(self, box: Box) -> Array:
         """The result within a box of the destination. One or four channels are fast."""
@@ -96,7 +98,7 @@ class Level:
                 self.image,
                 _opencv(back),
                 (right - left, bottom - top),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                flags=(cv2.INTER_CUBIC if self.cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP,
                 borderMode=_BORDERS[self.border],
                 borderValue=(0, 0, 0, 0),
             )
@@ -263,7 +265,14 @@ def _by_fours(image: Array, work: Callable[[Array], Array]) -> Array:
     return np.dstack([work(np.ascontiguousarray(image[..., k])) for k in range(count)])
 
 
-def warp(image: Array, matrix: Float64, size: tuple[int, int], *, border: Border = "replicate") -> Array:
+def warp(
+    image: Array,
+    matrix: Float64,
+    size: tuple[int, int],
+    *,
+    border: Border = "replicate",
+    cubic: bool = False,
+) -> Array:
     """Move an image through an affine, prefiltered where it shrinks.
 
     Args:
@@ -271,6 +280,7 @@ def warp(image: Array, matrix: Float64, size: tuple[int, int], *, border: Border
         matrix: (2, 3) image to result, corner-origin.
         size: Width and height of the result.
         border: What lies outside the image: its edge repeated, or zero.
+        cubic: Bicubic instead of bilinear: sharper where the image is enlarged; float may overshoot.
 
     Returns:
         The warped image, of the same dtype.
@@ -288,7 +298,7 @@ def warp(image: Array, matrix: Float64, size: tuple[int, int], *, border: Border
 
         a = np.asarray(matrix, np.float64)
         level = prefiltered([fetch], (part.shape[1], part.shape[0]), a, size, border)
-        return level.part((0, 0, *size))
+        return replace(level, cubic=cubic).part((0, 0, *size))
 
     return finish(_by_fours(image, work), image.dtype)
 
