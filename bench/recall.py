@@ -68,8 +68,9 @@ def main() -> None:
         print(f"{'all':34} {'':11} {faces:6} {'':9} {found:6} {false:6}   recall {found / faces:.3f}")
         print(f"\n1080p yuv420p, {chosen.threads} threads, load {os.getloadavg()[0]:.1f}, {runtime.engines}")
         frame = as_1080p(chosen.pictures / "l13_two_men_handshake.jpg")
-        scales = detect.levels(frame.size, settings.min_size, 192)
-        level = detect.windows(runtime.catalogue.card(settings.model), frame.size, settings)[:, 0]
+        network = runtime.catalogue.card(settings.model)
+        scales = detect.levels(network, frame.size, settings.min_size)
+        level = detect.windows(network, frame.size, settings)[:, 0]
         for depth in range(1, len(scales) + 1):
             rows = np.flatnonzero(level < depth)
             took = milliseconds(lambda r=rows: detect.find(runtime, frame, settings, rows=r))

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.errors import UnknownModel
-from mien.models import detect
-from mien.models.detect import Found
+from mien.models import detect, detectors
+from mien.models.detectors import Found
 from mien.models.mediapipe import BLAZEFACE_FULL, BLAZEFACE_SHORT, FACEMESH
 from mien.models.runtime import Runtime
 from mien.settings import Detect
@@ -31,7 +31,7 @@ def found(boxes: list[list[float]], scores: list[float]) -> Found:
 
 
 def test_full_range_cells_are_48_by_48_row_after_row() -> None:
-    centres = detect.anchors(BLAZEFACE_FULL)
+    centres = detectors.anchors(BLAZEFACE_FULL)
     wanted = [((i + 0.5) / 48 * 192, (j + 0.5) / 48 * 192) for j in range(48) for i in range(48)]
     np.testing.assert_allclose(centres, wanted, rtol=1e-12)
 
@@ -39,24 +39,24 @@ def test_full_range_cells_are_48_by_48_row_after_row() -> None:
 def test_short_range_cells_are_16_by_16_twice_then_8_by_8_six_times() -> None:
     wanted = [((i + 0.5) * 8, (j + 0.5) * 8) for j in range(16) for i in range(16) for _ in range(2)]
     wanted += [((i + 0.5) * 16, (j + 0.5) * 16) for j in range(8) for i in range(8) for _ in range(6)]
-    np.testing.assert_allclose(detect.anchors(BLAZEFACE_SHORT), wanted, rtol=1e-12)
+    np.testing.assert_allclose(detectors.anchors(BLAZEFACE_SHORT), wanted, rtol=1e-12)
     with pytest.raises(ValueError, match="facemesh"):
-        detect.anchors(FACEMESH)
+        detectors.anchors(FACEMESH)
 
 
 def test_decoding_is_relative_to_the_cell_and_scores_are_logistic() -> None:
-    centres = detect.anchors(BLAZEFACE_FULL)
+    centres = detectors.anchors(BLAZEFACE_FULL)
     values = np.zeros((2304, 16), np.float32)
     logits = np.full((2304, 1), -150, np.float32)
     cell = 48 * 10 + 20  # column 20, row 10: centre (82, 42)
     values[cell] = [1, 2, 30, 40, *range(12)]
     logits[cell] = 1.5
-    result = detect.decode(values, logits, centres, 0.5)
+    result = detectors.decode(values, logits, centres, 0.5)
     assert len(result) == 1
     np.testing.assert_allclose(result.box[0], [83 - 15, 44 - 20, 83 + 15, 44 + 20])
     np.testing.assert_allclose(result.points[0], np.add(np.arange(12).reshape(6, 2), (82, 42)))
     assert math.isclose(result.score[0], 1 / (1 + math.exp(-1.5)))
-    assert len(detect.decode(values, logits, centres, 0.9)) == 0
+    assert len(detectors.decode(values, logits, centres, 0.9)) == 0
 
 
 def test_suppression_averages_by_score_and_keeps_neighbours() -> None:
@@ -66,7 +66,7 @@ def test_suppression_averages_by_score_and_keeps_neighbours() -> None:
     np.testing.assert_allclose(result.box[0], [1.2, 0, 11.2, 10])
     np.testing.assert_allclose(result.points[0], np.tile([6.2, 5], (6, 1)))
     np.testing.assert_allclose(result.box[1], [100, 0, 110, 10])
-    assert len(detect.suppress(detect.no_faces())) == 0
+    assert len(detect.suppress(detectors.no_faces())) == 0
 
 
 @given(st.integers(0, 40), st.integers(0, 2**31))
@@ -89,21 +89,21 @@ def test_suppression_leaves_no_two_best_boxes_that_overlap(count: int, seed: int
 
 @given(st.integers(16, 8000), st.integers(16, 8000), st.floats(8, 400))
 def test_every_face_fits_some_level(width: int, height: int, smallest: float) -> None:
-    scales = detect.levels((width, height), smallest, 192)
+    scales = detect.levels(BLAZEFACE_FULL, (width, height), smallest)
     assert math.isclose(scales[0], 192 / max(width, height))
     assert all(1 < b / a <= detect.STEP * 1.0001 for a, b in itertools.pairwise(scales))
     if len(scales) > 1:
-        assert math.isclose(scales[-1], detect.LEAST / smallest)
+        assert math.isclose(scales[-1], BLAZEFACE_FULL.least / smallest)
     else:
-        assert scales[0] >= detect.LEAST / smallest
+        assert scales[0] >= BLAZEFACE_FULL.least / smallest
 
 
 @given(st.integers(1, 3000))
 def test_windows_cover_a_length_and_overlap(length: int) -> None:
-    starts = detect._starts(length, 192)
+    starts = detect._starts(length, 192, 42)
     assert starts[0] == 0
     assert starts[-1] + 192 >= length
-    assert all(0 < b - a <= 192 - detect.OVERLAP for a, b in itertools.pairwise(starts))
+    assert all(0 < b - a <= 192 - 42 for a, b in itertools.pairwise(starts))
     assert starts[-1] == max(0, length - 192)
 
 

@@ -1,6 +1,6 @@
-"""Finding faces in whole frames: BlazeFace proposes, FaceMesh confirms.
+"""Finding faces in whole frames: a detector proposes, FaceMesh confirms.
 
-The detector sees a square of `SIDE` pixels and finds faces from about `LEAST` of them upwards. So the
+The detector sees a square of so many pixels and finds faces from `Card.least` of them upwards. So the
 frame is looked at as a pyramid: once as a whole, then in windows over larger and larger pictures of it,
 down to the smallest face worth finding. A low threshold finds nearly everything and much else besides;
 the landmarker's own verdict, on a crop refined by its own points, tells them apart.
@@ -9,30 +9,31 @@ the landmarker's own verdict, on a crop refined by its own points, tells them ap
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.errors import ModelError
 from mien.images import cpu, geometry
 from mien.models import landmark
-from mien.models.card import Card
-from mien.models.mediapipe import BLAZEFACE_FULL, BLAZEFACE_SHORT
+from mien.models.card import Card, Pixels
+from mien.models.detectors import FAMILIES, Family, Found, join
+from mien.models.pictures import looked_at
 from mien.settings import Detect
 from mien.types import Array, Faces, Float64, Frame, Int64
 
 if TYPE_CHECKING:
     from mien.models.runtime import Runtime
 
-LEAST = 16.0
-"""Height in input pixels of the smallest face that the full-range network finds well (measured)."""
 STEP = 2.6
-"""Largest ratio between two levels of the pyramid: a face is never over `LEAST * STEP` = 42 pixels high on
-the level that must find it, and so lies whole in one of the windows."""
-OVERLAP = 42
-"""Least overlap of two windows in pixels."""
+"""Least ratio between two levels of the pyramid of any detector; larger inputs allow for more."""
+SHARE = STEP * 16 / 192
+"""Height of a face that lies whole in one of the windows wherever it is, as a share of their side, at least.
+A higher one is found on a coarser level. That much windows overlap: in BlazeFace's 192 pixels 42."""
+NOISE = 0.05
+"""Least score of a detection that is looked at, whatever is asked for."""
 MERGE_IOU = 0.3
 """Overlap from which two detections mean one face (MediaPipe, min_suppression_threshold)."""
 INSIDE = 0.6
@@ -45,96 +46,6 @@ FEW = 6
 """Windows of one level from which a picture of the whole level costs less than each window on its own."""
 WINDOWS = 32
 """Windows looked at in one go, which bounds the memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Raw detections, one row each, in pixels of whatever picture they were decoded for."""
-
-    box: Float64
-    """(K, 4) left, top, right, bottom."""
-    points: Float64
-    """(K, 6, 2) image-left eye, image-right eye, nose tip, mouth centre, image-left and image-right ear."""
-    score: Float64
-    """(K,) 0 to 1."""
-
-    def __len__(self) -> int:
-        return len(self.score)
-
-    def pick(self, rows: Array) -> Found:
-        """The rows of a mask or index array."""
-        return Found(self.box[rows], self.points[rows], self.score[rows])
-
-    def moved(self, scale: float, x: float, y: float) -> Found:
-        """Every coordinate times `scale`, then shifted by (x, y)."""
-        shift = np.array([x, y])
-        return Found(self.box * scale + np.tile(shift, 2), self.points * scale + shift, self.score)
-
-
-def no_faces() -> Found:
-    """Nothing found."""
-    return Found(np.zeros((0, 4)), np.zeros((0, 6, 2)), np.zeros(0))
-
-
-def join(parts: list[Found]) -> Found:
-    """All rows, in order."""
-    parts = [no_faces(), *parts]
-    return Found(
-        np.concatenate([p.box for p in parts]),
-        np.concatenate([p.points for p in parts]),
-        np.concatenate([p.score for p in parts]),
-    )
-
-
-@lru_cache(maxsize=8)
-def anchors(card: Card) -> Float64:
-    """(A, 2) centres of the network's cells in input pixels, x before y, row after row.
-
-    Full range: 48 x 48 cells. Short range: 16 x 16 cells twice each, then 8 x 8 cells six times each.
-    (MediaPipe, ssd_anchors_calculator with fixed anchor size and the strides of each graph.)
-
-    Raises:
-        ValueError: The card is no BlazeFace.
-    """
-    grids = {BLAZEFACE_FULL: ((48, 1),), BLAZEFACE_SHORT: ((16, 2), (8, 6))}
-    if card not in grids:
-        raise ValueError(f"{card.name}: expected a BlazeFace card")
-    side = card.inputs[0].shape[0]
-    found = np.concatenate([np.repeat(_cells(n), times, axis=0) * side for n, times in grids[card]])
-    found.flags.writeable = False  # everybody gets the same array
-    return found
-
-
-def _cells(n: int) -> Float64:
-    """(n * n, 2) centres of n x n cells of the unit square, x before y, row after row."""
-    y, x = np.mgrid[:n, :n]
-    return np.stack([x.ravel() + 0.5, y.ravel() + 0.5], axis=1) / n
-
-
-def prepare(pictures: Array) -> Array:
-    """uint8 R'G'B' (N, H, W, 3) to the network's float32 in [-1, 1]."""
-    scaled = np.multiply(pictures, np.float32(2 / 255), dtype=np.float32)
-    return np.subtract(scaled, np.float32(1), out=scaled)
-
-
-def decode(regressors: Array, logits: Array, centres: Float64, threshold: float) -> Found:
-    """Detections of one picture, before suppression, in input pixels.
-
-    Args:
-        regressors: (A, 16) centre x, y, width, height, six points; input pixels relative to the anchor.
-        logits: (A, 1).
-        centres: (A, 2) from `anchors`.
-        threshold: Least score, 0 to 1.
-
-    Returns:
-        The rows whose score reaches the threshold.
-    """
-    score = landmark.sigmoid(logits[:, 0].astype(np.float64))
-    rows = np.flatnonzero(score >= threshold)
-    values = regressors[rows].astype(np.float64).reshape(-1, 8, 2)
-    at = centres[rows]
-    centre, half = values[:, 0] + at, values[:, 1] / 2
-    return Found(np.concatenate([centre - half, centre + half], 1), values[:, 2:] + at[:, None], score[rows])
 
 
 def suppress(found: Found, iou: float = MERGE_IOU) -> Found:
@@ -158,24 +69,46 @@ def suppress(found: Found, iou: float = MERGE_IOU) -> Found:
             )
         )
         left = left[~near]
-    return join(kept)
+    return join(kept) if kept else found
 
 
-def levels(size: tuple[int, int], min_size: float, side: int) -> tuple[float, ...]:
+def family(network: Card) -> Family:
+    """How a detector is read.
+
+    Raises:
+        ModelError: The card is no detector, or of an unknown family.
+    """
+    if network.task != "detect" or network.family not in FAMILIES:
+        raise ModelError(
+            network.name,
+            f"is no detector of a known family ({network.task}, {network.family or 'none'})",
+            f"Families are {', '.join(FAMILIES)}.",
+        )
+    return FAMILIES[network.family]
+
+
+def reach(network: Card) -> float:
+    """Height in input pixels up to which a face lies whole in one of the windows, wherever it is."""
+    return max(STEP * network.least, SHARE * looked_at(network).side)
+
+
+def levels(network: Card, size: tuple[int, int], min_size: float) -> tuple[float, ...]:
     """Scales of the pyramid, the whole frame first.
 
     Args:
+        network: Card of the detector.
         size: Width and height of the frame in display pixels.
         min_size: Height of the smallest face to find, display pixels.
-        side: Of the network's input.
 
     Returns:
-        Level pixels per display pixel; the last one makes the smallest face `LEAST` high.
+        Level pixels per display pixel; the last one makes the smallest face `Card.least` high or higher.
     """
-    whole, fine = side / max(size), LEAST / min_size
+    whole, fine = looked_at(network).side / max(size), network.least / min_size
+    if not family(network).enlarge:
+        whole = min(whole, max(1.0, fine))
     if fine <= whole:
         return (whole,)
-    steps = math.ceil(math.log(fine / whole) / math.log(STEP) - 1e-9)
+    steps = math.ceil(math.log(fine / whole) / math.log(reach(network) / network.least) - 1e-9)
     return tuple(whole * (fine / whole) ** (k / steps) for k in range(steps + 1))
 
 
@@ -191,13 +124,16 @@ def windows(network: Card, size: tuple[int, int], settings: Detect) -> Float64:
         (W, 5) level from 0, left, top, right, bottom in display pixels; level 0 is one window that shows the
         whole frame. In 1080p with the default sizes level 0 finds faces over 160 pixels, levels 0 and 1
         over 62, all three over 24, with 1, 9 and 54 windows.
+
+    Raises:
+        ModelError: The card is no detector.
     """
-    side = network.inputs[0].shape[0]
+    side, overlap = looked_at(network).side, _overlap(network)
     rows: list[tuple[float, ...]] = []
-    for level, scale in enumerate(levels(size, settings.min_size, side)):
+    for level, scale in enumerate(levels(network, size, settings.min_size)):
         small = _scaled(size, scale)
         x, y = size[0] / small[0], size[1] / small[1]
-        for left, top in _corners(*small, side):
+        for left, top in _corners(*small, side, overlap):
             right, bottom = min(left + side, small[0]), min(top + side, small[1])
             rows.append((level, left * x, top * y, right * x, bottom * y))
     return np.array(rows, np.float64)
@@ -228,44 +164,50 @@ def find(
         Confirmed faces with dense landmarks, the detector's surest first; `box` is the box of the landmarks,
         `score` the square root of the detector's confidence, times the landmarker's, which is the better
         witness.
+
+    Raises:
+        ModelError: The card is no detector, or a network cannot be had or loaded.
     """
     network = runtime.catalogue.card(settings.model)
-    side = network.inputs[0].shape[0]
-    scales = levels(frame.size, settings.min_size, side)
+    scales = levels(network, frame.size, settings.min_size)
     # Below the square of the wanted score no verdict of the landmarker can help.
-    least = settings.score**2
+    least = max(settings.score**2, NOISE)
     parts = []
-    for scale, corners in zip(scales, _chosen(frame.size, scales, side, rows), strict=True):
+    for scale, corners in zip(scales, _chosen(network, frame.size, scales, rows), strict=True):
         if corners:
             parts.append(_look(runtime, frame, network, scale, 0, least, corners))
-    faces = _answered(runtime, frame, suppress(join(parts)), settings.score, known or Faces.empty())
+    found = suppress(join(parts))
+    faces = _answered(runtime, frame, network, found, settings.score, known or Faces.empty())
     # Lying heads are not worth the finest level, which costs more than all others together.
     coarse = scales[: max(1, len(scales) - 1)] if rows is None else scales[:1]
     for turns in (1, 3, 2) if turned else ():
         if len(faces):
             break
         parts = [_look(runtime, frame, network, scale, turns, least) for scale in coarse]
-        faces = confirm(runtime, frame, suppress(join(parts)), settings.score)
+        faces = confirm(runtime, frame, network, suppress(join(parts)), settings.score)
     return faces
 
 
 def _chosen(
-    size: tuple[int, int], scales: tuple[float, ...], side: int, rows: Int64 | None
+    network: Card, size: tuple[int, int], scales: tuple[float, ...], rows: Int64 | None
 ) -> list[list[tuple[int, int]]]:
     """For each level the corners of the windows with these numbers."""
+    side, overlap = looked_at(network).side, _overlap(network)
     wanted = None if rows is None else set(rows.tolist())
     count, found = 0, []
     for scale in scales:
-        corners = list(_corners(*_scaled(size, scale), side))
+        corners = list(_corners(*_scaled(size, scale), side, overlap))
         found.append([c for k, c in enumerate(corners, count) if wanted is None or k in wanted])
         count += len(corners)
     return found
 
 
-def _answered(runtime: Runtime, frame: Frame, found: Found, score: float, known: Faces) -> Faces:
+def _answered(
+    runtime: Runtime, frame: Frame, network: Card, found: Found, score: float, known: Faces
+) -> Faces:
     """`confirm`, but for detections of known faces: these need no second look."""
     if not len(known) or not len(found):
-        return confirm(runtime, frame, found, score)
+        return confirm(runtime, frame, network, found, score)
     overlap = geometry.iou(found.box, known.box)
     match = overlap.argmax(axis=1)
     ours = overlap[np.arange(len(found)), match] > MERGE_IOU
@@ -274,22 +216,27 @@ def _answered(runtime: Runtime, frame: Frame, found: Found, score: float, known:
     both = np.sqrt(best) * known.score
     seen = np.flatnonzero(both >= score)
     again = replace(known[seen], score=both[seen])
-    return Faces.concat([again, confirm(runtime, frame, found.pick(~ours), score)])
+    return Faces.concat([again, confirm(runtime, frame, network, found.pick(~ours), score)])
 
 
-def confirm(runtime: Runtime, frame: Frame, found: Found, score: float) -> Faces:
+def confirm(runtime: Runtime, frame: Frame, network: Card, found: Found, score: float) -> Faces:
     """Keep the detections in which the landmarker sees a face, each once.
 
     Args:
         runtime: Where the landmarker runs.
         frame: The picture.
+        network: Card of the detector.
         found: Detections in display pixels.
         score: Least confidence, 0 to 1.
 
     Returns:
         As `find`.
     """
-    rough, likely = landmark.landmarks(runtime, frame, landmark.roi_from_box(found.box, found.points))
+    if family(network).by_points:
+        rois = landmark.roi_from_points(found.points)
+    else:
+        rois = landmark.roi_from_box(found.box, found.points)
+    rough, likely = landmark.landmarks(runtime, frame, rois)
     rows = np.flatnonzero(likely >= score**2)
     dense, sure = _settle(runtime, frame, rough[rows])
     both = np.sqrt(found.score[rows]) * sure
@@ -349,21 +296,49 @@ def _look(
     `corners` are those of the windows to look at, None for all.
     """
     small = _scaled(frame.size, scale)
-    side = network.inputs[0].shape[0]
+    pixels, overlap = looked_at(network), _overlap(network)
+    side, kind = pixels.side, family(network)
     cut = _cutter(frame, small, turns, side, FEW if corners is None else len(corners))
     if corners is None:
-        corners = list(_corners(*(small if turns % 2 == 0 else small[::-1]), side))
-    centres, session = anchors(network), runtime.session(network)
+        corners = list(_corners(*(small if turns % 2 == 0 else small[::-1]), side, overlap))
+    session, step = runtime.session(network), max(1, WINDOWS * 192**2 // side**2)
     parts: list[Found] = []
-    for start in range(0, len(corners), WINDOWS):
-        some = corners[start : start + WINDOWS]
-        result = session.run(prepare(cut(some)))
-        boxes, logits = (result[tensor.name] for tensor in network.outputs)
-        for (x, y), box, logit in zip(some, boxes, logits, strict=True):
-            parts.append(suppress(decode(box, logit, centres, score)).moved(1.0, x, y))
+    for start in range(0, len(corners), step):
+        some = corners[start : start + step]
+        result = _in_order(network, session.run(prepare(cut(some), pixels)))
+        for (x, y), found in zip(some, kind.decode(network, result, side, score), strict=True):
+            parts.append(suppress(_whole(found)).moved(1.0, x, y))
     found = _turned_back(join(parts), turns, small)
     stretch = np.array([frame.size[0] / small[0], frame.size[1] / small[1]])
     return Found(found.box * np.tile(stretch, 2), found.points * stretch, found.score)
+
+
+def prepare(pictures: Array, pixels: Pixels) -> Array:
+    """uint8 R'G'B' (N, H, W, 3) to the network's float32: (x / 255 - mean) / std in its order and layout."""
+    shape = pictures.shape if pixels.layout == "NHWC" else (len(pictures), 3, *pictures.shape[1:3])
+    tensor = np.empty(shape, np.float32)
+    planes = tensor if pixels.layout == "NHWC" else np.moveaxis(tensor, 1, 3)
+    std = np.array(pixels.std)
+    scale, shift = (1 / (255 * std)).astype(np.float32), (np.array(pixels.mean) / std).astype(np.float32)
+    ordered = pictures if pixels.order == "RGB" else pictures[..., ::-1]
+    np.multiply(ordered, scale, out=planes, dtype=np.float32)
+    if shift.any():
+        np.subtract(planes, shift, out=planes)
+    return tensor
+
+
+def _in_order(network: Card, result: Mapping[str, Array]) -> list[Array]:
+    """A network's outputs in the card's order; in the file's where the card does not name them."""
+    if all(tensor.name for tensor in network.outputs):
+        return [result[tensor.name] for tensor in network.outputs]
+    return list(result.values())[: len(network.outputs)]
+
+
+def _whole(found: Found) -> Found:
+    """The detections that have a size: a network that was shown noise may give anything."""
+    sides = found.box[:, 2:] - found.box[:, :2]
+    spread = np.ptp(found.points, axis=1).min(axis=1) if len(found) else found.score
+    return found.pick(np.isfinite(found.box).all(axis=1) & (sides.min(axis=1) > 1.0) & (spread > 0.0))
 
 
 def _cutter(
@@ -384,18 +359,23 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _corners(width: int, height: int, side: int) -> Iterator[tuple[int, int]]:
+def _overlap(network: Card) -> int:
+    """Least overlap of two windows in pixels."""
+    return math.ceil(reach(network) - 1e-9)
+
+
+def _corners(width: int, height: int, side: int, overlap: int) -> Iterator[tuple[int, int]]:
     """Top-left corners of square windows that cover a picture evenly."""
-    for y in _starts(height, side):
-        for x in _starts(width, side):
+    for y in _starts(height, side, overlap):
+        for x in _starts(width, side, overlap):
             yield x, y
 
 
-def _starts(length: int, side: int) -> list[int]:
-    """First pixels of the fewest windows that cover `length` and overlap by `OVERLAP` or more."""
+def _starts(length: int, side: int, overlap: int) -> list[int]:
+    """First pixels of the fewest windows that cover `length` and overlap by `overlap` or more."""
     if length <= side:
         return [0]
-    count = math.ceil((length - OVERLAP) / (side - OVERLAP))
+    count = math.ceil((length - overlap) / (side - overlap))
     return [round(k * (length - side) / (count - 1)) for k in range(count)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mien.models.card import Card, Member, Tensor, Wheel
+from mien.models.card import Card, Member, Pixels, Tensor, Wheel
 
 _DETECTION = "mediapipe/modules/face_detection/"
 _LANDMARK = "mediapipe/modules/face_landmark/"
@@ -60,6 +60,7 @@ BLAZEFACE_FULL = Card(
     ),
     licence="Apache-2.0",
     inputs=(Tensor("input_1", (192, 192, 3), "R'G'B' in [-1, 1], letterboxed"),),
+    pixels=Pixels(192, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), layout="NHWC"),
     outputs=(
         Tensor("Identity", (2304, 16), "per cell of 48 x 48: centre, size, six points; unit 1/192"),
         Tensor("Identity_1", (2304, 1), "logit of the confidence"),
@@ -84,6 +85,7 @@ BLAZEFACE_SHORT = Card(
     ),
     licence="Apache-2.0",
     inputs=(Tensor("input", (128, 128, 3), "R'G'B' in [-1, 1], letterboxed"),),
+    pixels=Pixels(128, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), layout="NHWC"),
     outputs=(
         Tensor("regressors", (896, 16), "16 x 16 cells twice, 8 x 8 cells six times; unit 1/128"),
         Tensor("classificators", (896, 1), "logit of the confidence"),
