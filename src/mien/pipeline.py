@@ -14,13 +14,15 @@ from mien.errors import MediaError
 from mien.faces import likeness
 from mien.faces.anatomy import Topology
 from mien.faces.compose import Facts, compose
+from mien.faces.crops import Embedder
 from mien.faces.follow import Eyes, Follower
 from mien.faces.likeness import Skin
 from mien.faces.rows import Spill
 from mien.images import cpu, geometry
-from mien.models import detect, landmark
+from mien.models import detect, embed, landmark, pictures
+from mien.models.card import Card
 from mien.settings import Settings
-from mien.types import Float32, Float64, Frame, Progress, Tracks
+from mien.types import Array, Float32, Float64, Frame, Progress, Tracks
 
 if TYPE_CHECKING:
     from mien.models.runtime import Runtime
@@ -44,7 +46,8 @@ def analyse(
     Args:
         frames: In presentation order; each is let go before the next is taken.
         runtime: Where the networks run.
-        settings: Its `detect` and `track` groups are used.
+        settings: Its `detect` and `track` groups are used; `track.embedder` is a card's name, anything else
+            means none (`auto` is for the caller to settle, because what is saved depends on it).
         total: Number of frames expected, for the reports.
         rate: Average frames per second.
         spill: Folder for intermediate landmarks and for the result, `spill / "clip.tracks"`.
@@ -62,7 +65,8 @@ def analyse(
     spill.mkdir(parents=True, exist_ok=True)
     rough = spill / "rough.rows"
     with Spill(rough, landmark.POINTS) as rows:
-        follower = Follower(eyes(runtime, settings), rows, settings.detect, settings.track, float(rate))
+        sight = eyes(runtime, settings)
+        follower = Follower(sight, rows, settings.detect, settings.track, float(rate))
         clock = _Clock("analyse", total)
         end, size, count = 0, (0, 0), 0
         for frame in frames:
@@ -72,10 +76,17 @@ def analyse(
             yield from clock.at(count)
         if not count:
             raise MediaError("frames", "there is no frame to look at", "Check --start and --end.")
+        follower.finish()
         first, *cuts = follower.shots
         facts = Facts(end, size, (0, *cuts), float(rate), clip, first)
         finishing = compose(
-            follower.tracklets, rows, facts, settings.track, landmark.five, spill / "clip.tracks"
+            follower.tracklets,
+            rows,
+            facts,
+            settings.track,
+            landmark.five,
+            spill / "clip.tracks",
+            sight.embedder,
         )
         tracks = yield from _reported(finishing)
     rough.unlink()
@@ -86,6 +97,7 @@ def eyes(runtime: Runtime, settings: Settings) -> Eyes:
     """The networks as plain functions."""
     skin = Skin.of(Topology.of(landmark.triangles(runtime.store)))
     network = runtime.catalogue.card(settings.detect.model)
+    name = settings.track.embedder
 
     def looked(frame: Frame, dense: Float64) -> Float32:
         roi = landmark.roi_from_dense(dense[None])[0] * (likeness.SIDE / landmark.SIDE)
@@ -104,7 +116,21 @@ def eyes(runtime: Runtime, settings: Settings) -> Eyes:
         roi_dense=landmark.roi_from_dense,
         five=landmark.five,
         look=looked,
+        embedder=recogniser(runtime, runtime.catalogue.card(name)) if name not in ("auto", "none") else None,
     )
+
+
+def recogniser(runtime: Runtime, card: Card) -> Embedder:
+    """A network that tells who somebody is, as plain functions."""
+    side = pictures.looked_at(card).side
+
+    def cut(frame: Frame, points: Float64) -> Array:
+        return cpu.glance(frame, pictures.aligned(points, card.template, side), (side, side))
+
+    def embedded(crops: Array) -> Float32:
+        return embed.embed(runtime, card, crops.astype(np.float32) / np.float32(255.0))
+
+    return Embedder(card.name, card.same, cut, embedded, embed.mean)
 
 
 def _reported(work: Generator[tuple[int, int], None, Tracks]) -> Generator[Progress, None, Tracks]:

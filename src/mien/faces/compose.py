@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mien.faces import smooth, track
+from mien.faces.crops import Embedder
 from mien.faces.people import group
 from mien.faces.rows import Spill
 from mien.faces.track import Chain, Tracklet
@@ -56,6 +57,7 @@ def compose(
     settings: TrackSettings,
     five: Callable[[Float64], Float64],
     path: Path,
+    embedder: Embedder | None = None,
 ) -> Generator[tuple[int, int], None, Tracks]:
     """Finish the tracks and write them to `path`; the dense landmarks are never in memory as a whole.
 
@@ -66,6 +68,7 @@ def compose(
         settings: Of following.
         five: (F, N, 3) landmarks to the (F, 5, 2) points.
         path: The tracks file to write.
+        embedder: What gave the tracklets' embeddings.
 
     Yields:
         (rows done, rows in all).
@@ -85,10 +88,14 @@ def compose(
                 points.append(five(rows))
                 done += len(rows)
                 yield done, total
-            finished.append(_track(number, chain, np.concatenate(boxes), np.concatenate(points), facts))
-            writer.track(finished[-1])
-        people = group(finished)
-        writer.finish(facts.frames, facts.size, facts.shots, facts.clip, people)
+            made = _track(number, chain, np.concatenate(boxes), np.concatenate(points), facts)
+            if embedder is not None and chain.embeddings is not None:
+                made = replace(made, embedding=embedder.mean(chain.embeddings))
+            finished.append(made)
+            writer.track(made)
+        people = group(finished, embedder.same if embedder else None)
+        name = embedder.name if embedder else ""
+        writer.finish(facts.frames, facts.size, facts.shots, facts.clip, people, name)
     return load(path)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mien.faces import track
+from mien.faces.crops import Embedder, Gallery
 from mien.faces.cuts import SIZE, Cuts
 from mien.faces.likeness import SMALLEST
 from mien.faces.patrol import Patrol
@@ -72,6 +73,8 @@ class Eyes:
     """(F, N, 3) landmarks to the (F, 5, 2) points."""
     look: Callable[[Frame, Float64], Float32] | None = None
     """How a face of (N, 3) landmarks looks, (4, P), see `likeness`; None where nobody asks."""
+    embedder: Embedder | None = None
+    """Tells who a face is; None where there is no network for that."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +103,8 @@ class _Live:
 
 
 class Follower:
-    """Follows every face of a clip; call `step` for each frame in order, then read `tracklets` and `shots`.
+    """Follows every face of a clip; call `step` for each frame in order, then `finish`, and read `tracklets`
+    and `shots`.
 
     Args:
         eyes: The networks.
@@ -116,6 +120,7 @@ class Follower:
         self.tracklets: list[Tracklet] = []
         self._eyes = eyes
         self._spill = spill
+        self._gallery = None if eyes.embedder is None else Gallery(eyes.embedder, eyes.five, rate)
         self._looks_apart = max(1, round(_LOOKS_APART * rate))
         self._interval = max(1, round(detect.interval * rate))
         self._patience = max(2, round(settings.gap * rate))
@@ -150,7 +155,14 @@ class Follower:
             self._search(frame, thumb)
             self._part()
         self._look(frame)
+        if self._gallery is not None:
+            self._gallery.step(frame, [(live.tracklet, live.dense) for live in self._live])
         self._remember(thumb)
+
+    def finish(self) -> None:
+        """There are no more frames."""
+        if self._gallery is not None:
+            self._gallery.finish()
 
     def _follow(self, frame: Frame) -> None:
         """Find each known face again near its expected place."""

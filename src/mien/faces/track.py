@@ -40,6 +40,8 @@ class Tracklet:
         """How often it has been looked at, and may have been too small."""
         self.look_at = 0
         """Length from which it is looked at again."""
+        self.embeddings: list[Float32] = []
+        """(D,) each, of its best crops, see `crops`."""
         self._record = array("q")
         self._score = array("f")
         self._box = array("d")
@@ -113,6 +115,8 @@ class Chain:
     scores: Float64
     hits: int
     look: Float32 | None = None
+    embeddings: Float32 | None = None
+    """(k, D), of its best crops; None where there is none."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -299,6 +303,7 @@ def fill(group: Sequence[Tracklet], spill: Spill) -> Chain:
         np.concatenate(scores),
         sum(t.hits for t in group),
         np.sum(looks, axis=0) if (looks := [t.look for t in group if t.look is not None]) else None,
+        np.stack(vectors) if (vectors := [v for t in group for v in t.embeddings]) else None,
     )
 
 

@@ -1,9 +1,9 @@
 """The tracks file: what pass one knows about a clip, on disk, versioned.
 
 Layout, little-endian: a preamble of 32 bytes (`MIENTRAK`, version, points of a face, position and length
-of the directory), the dense records of all tracks one after another (`rows`), the columns and the look of
-each track, and last the directory, JSON. Dense rows come first, so that smoothing can write them as they
-are made.
+of the directory), the dense records of all tracks one after another (`rows`), the columns, look and
+embedding of each track, and last the directory, JSON. Dense rows come first, so that smoothing can write them
+as they are made.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mien.errors import JobError
 from mien.faces.rows import FileRows, pack, record_bytes
 from mien.types import Array, Track, Tracks
 
-VERSION = 2
+VERSION = 3
 _MAGIC = b"MIENTRAK"
 _PREAMBLE = struct.Struct("<8sIIQQ")
 _CHUNK = 256
@@ -89,7 +89,13 @@ class Writer:
         self._first = self._rows
 
     def finish(
-        self, frames: int, size: tuple[int, int], shots: Sequence[int], clip: str, people: Mapping[int, int]
+        self,
+        frames: int,
+        size: tuple[int, int],
+        shots: Sequence[int],
+        clip: str,
+        people: Mapping[int, int],
+        embedder: str = "",
     ) -> None:
         """Write columns and directory and give the file its name.
 
@@ -99,6 +105,7 @@ class Writer:
             shots: First frame of every shot.
             clip: Fingerprint of the clip.
             people: Track id to person, where it differs from the track's own field.
+            embedder: Card of the network that gave the embeddings.
         """
         entries = [self._columns(entry, people) for entry in self._entries]
         directory = {
@@ -107,6 +114,7 @@ class Writer:
             "size": list(size),
             "shots": [int(s) for s in shots],
             "clip": clip,
+            "embedder": embedder,
             "tracks": entries,
         }
         text = json.dumps(directory, separators=(",", ":"), sort_keys=True).encode()
@@ -126,7 +134,8 @@ class Writer:
             np.ascontiguousarray(getattr(track, name)).astype(kind).tobytes() for name, kind, _ in _COLUMNS
         )
         look = np.zeros((4, 0), np.float32) if track.look is None else track.look
-        data += np.ascontiguousarray(look).astype("<f4").tobytes()
+        embedding = np.zeros(0, np.float32) if track.embedding is None else track.embedding
+        data += b"".join(np.ascontiguousarray(more).astype("<f4").tobytes() for more in (look, embedding))
         self._file.write(data)
         return {
             "id": track.id,
@@ -137,6 +146,7 @@ class Writer:
             "row": entry.row,
             "columns": where,
             "look": look.shape[1],
+            "embedding": len(embedding),
             "crc": zlib.crc32(data),
         }
 
@@ -150,7 +160,7 @@ def save(tracks: Tracks, path: Path) -> None:
             for k in range(0, len(track), _CHUNK):
                 writer.rows(rows[k : min(k + _CHUNK, len(track))])
             writer.track(track)
-        writer.finish(tracks.frames, tracks.size, tracks.shots, tracks.clip, {})
+        writer.finish(tracks.frames, tracks.size, tracks.shots, tracks.clip, {}, tracks.embedder)
 
 
 def load(path: Path) -> Tracks:
@@ -181,6 +191,7 @@ def load(path: Path) -> Tracks:
         tracks=tuple(track for _, track in entries),
         dense=dense,
         clip=str(directory["clip"]),
+        embedder=str(directory["embedder"]),
     )
 
 
@@ -208,9 +219,9 @@ def _track(path: Path, file: BinaryIO, entry: Mapping[str, Any]) -> Track:
     """The track of one directory entry, columns checked."""
     n = int(entry["length"])
     widths = [n * np.dtype(kind).itemsize * int(np.prod(shape, dtype=int)) for _, kind, shape in _COLUMNS]
-    samples = int(entry["look"])
+    samples, numbers = int(entry["look"]), int(entry["embedding"])
     file.seek(int(entry["columns"]))
-    data = file.read(sum(widths) + 4 * 4 * samples)
+    data = file.read(sum(widths) + 4 * 4 * samples + 4 * numbers)
     if zlib.crc32(data) != entry["crc"]:
         raise _damaged(path, f"the columns of track {entry['id']} have another checksum")
     columns: dict[str, Array] = {}
@@ -219,6 +230,7 @@ def _track(path: Path, file: BinaryIO, entry: Mapping[str, Any]) -> Track:
         columns[name] = np.frombuffer(data, kind, width // np.dtype(kind).itemsize, at).reshape(n, *shape)
         at += width
     look = np.frombuffer(data, "<f4", 4 * samples, at).reshape(4, samples).astype(np.float32)
+    embedding = np.frombuffer(data, "<f4", numbers, at + 4 * 4 * samples).astype(np.float32)
     return Track(
         id=int(entry["id"]),
         start=int(entry["start"]),
@@ -229,4 +241,5 @@ def _track(path: Path, file: BinaryIO, entry: Mapping[str, Any]) -> Track:
         shot=int(entry["shot"]),
         person=int(entry["person"]),
         look=look if samples else None,
+        embedding=embedding if numbers else None,
     )
