@@ -396,6 +396,9 @@ class Finished:
     """Stage name to `{"ms_per_frame": ..., "cpu_ms_per_frame": ..., "percent": ...}`."""
     engines: Mapping[str, str] = field(default_factory=dict)
     """Card name to engine and precision."""
+    persons: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Of an analysis, `person1` and so on to `{"seconds": ..., "first": ..., "shots": ..., "tracks": [...]}`:
+    time on screen, first appearance as a clock time, number of shots, track ids."""
 
 
 Event: TypeAlias = Started | Progress | Warned | Finished

@@ -27,7 +27,9 @@ def tracks_home() -> Path:
 def absolute(job: Job) -> Job:
     """The same job with absolute paths, so that it can be continued from another folder."""
     cast = tuple(
-        role.model_copy(update={"sources": tuple(_absolute(path) for path in role.sources)})
+        role.model_copy(
+            update={"sources": tuple(map(_absolute, role.sources)), "like": tuple(map(_absolute, role.like))}
+        )
         for role in job.cast
     )
     places = {"target": _absolute(job.target), "output": _absolute(job.output), "cast": cast}
