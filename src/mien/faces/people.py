@@ -20,7 +20,7 @@ from mien.errors import NoFaceError, SettingsError
 from mien.faces.crops import inside, turned
 from mien.faces.likeness import SURE, likeness
 from mien.faces.track import assign, centre, side
-from mien.types import Float32, Float64, Track, Tracks
+from mien.types import Array, Float64, Track, Tracks
 
 WORDS = ("prominent", "all", "left", "right", "largest")
 _NOTABLE = 0.1
@@ -101,11 +101,11 @@ class _Groups:
         """(n,) tracks with an embedding in each group."""
         self._embedded = self._known > 0.0
         """(n,) which tracks have one."""
-        units = _units([e for e in known if e is not None])
+        rays = units([e for e in known if e is not None])
         rows = np.flatnonzero(self._embedded)
         self._sums = np.zeros((len(order), len(order)))
         """(n, n) sum of the cosines of two groups' tracks."""
-        self._sums[np.ix_(rows, rows)] = units @ units.T
+        self._sums[np.ix_(rows, rows)] = rays @ rays.T
 
     def join_alike(self, same: float) -> None:
         """Join the most alike of all groups, as long as they are alike enough."""
@@ -175,7 +175,7 @@ class _Groups:
         self._known[b] = 0.0
 
 
-def _units(vectors: Sequence[Float32]) -> Float64:
+def units(vectors: Sequence[Array]) -> Float64:
     """(n, D) the vectors with length 1."""
     rows = np.array(vectors, np.float64) if len(vectors) else np.zeros((0, 1))
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9), np.float64)
@@ -185,9 +185,9 @@ def means(tracks: Tracks) -> tuple[tuple[int, ...], Float64]:
     """The persons of whom there are embeddings, and the (P, D) direction of each one's mean, of length 1."""
     known = [t for t in tracks.tracks if t.embedding is not None]
     persons = tuple(sorted({t.person for t in known}))
-    units = _units([t.embedding for t in known if t.embedding is not None])
-    sums = [units[[t.person == p for t in known]].sum(axis=0) for p in persons]
-    return persons, _units([np.asarray(s, np.float32) for s in sums])
+    rays = units([t.embedding for t in known if t.embedding is not None])
+    sums = [rays[[t.person == p for t in known]].sum(axis=0) for p in persons]
+    return persons, units(sums)
 
 
 def _distance(tail: Track, head: Track) -> float:
