@@ -4,13 +4,14 @@ Coordinates are corner-origin, affines (2, 3) float64, sizes (width, height), R'
 """
 
 from mien.images.cpu_crop import crop, glance, reduced, thumbnail
-from mien.images.cpu_draw import blur, fill_polygons, from_lab, luma, to_lab
+from mien.images.cpu_draw import blur, equalised, fill_polygons, from_lab, luma, to_lab
 from mien.images.cpu_paste import paste
 from mien.images.cpu_warp import remap, resize, warp
 
 __all__ = [
     "blur",
     "crop",
+    "equalised",
     "fill_polygons",
     "from_lab",
     "glance",

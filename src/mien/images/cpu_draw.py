@@ -74,3 +74,20 @@ def to_lab(rgb: Float32) -> Float32:
 def from_lab(lab: Float32) -> Float32:
     """CIELAB to R'G'B' (sRGB, D65): float32 (h, w, 3), in [0, 1]."""
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
+
+
+def equalised(rgb: Array, clip: float = 2.0, tiles: int = 8) -> Array:
+    """A dark picture's contrast brought out, tile by tile, in lightness alone (CLAHE on L of CIELAB).
+
+    Args:
+        rgb: uint8 (h, w, 3) R'G'B'.
+        clip: Most that a tile's histogram may stand out over an even one; 1 changes little.
+        tiles: Along each side.
+
+    Returns:
+        uint8 (h, w, 3) R'G'B' of the same hues (S. Pizer et al., "Adaptive histogram equalization and its
+        variations", 1987).
+    """
+    lab = np.array(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
+    lab[..., 0] = cv2.createCLAHE(clip, (tiles, tiles)).apply(np.ascontiguousarray(lab[..., 0]))
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))

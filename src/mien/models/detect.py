@@ -9,7 +9,7 @@ the landmarker's own verdict, on a crop refined by its own points, tells them ap
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from mien.errors import ModelError
 from mien.images import cpu, geometry
 from mien.models import landmark
 from mien.models.card import Card, Pixels
-from mien.models.detectors import FAMILIES, Family, Found, join
+from mien.models.detectors import FAMILIES, Family, Found, in_order, join
 from mien.models.pictures import looked_at
 from mien.settings import Detect
 from mien.types import Array, Faces, Float64, Frame, Int64
@@ -305,7 +305,7 @@ def _look(
     parts: list[Found] = []
     for start in range(0, len(corners), step):
         some = corners[start : start + step]
-        result = _in_order(network, session.run(prepare(cut(some), pixels)))
+        result = in_order(network, session.run(prepare(cut(some), pixels)))
         for (x, y), found in zip(some, kind.decode(network, result, side, score), strict=True):
             parts.append(suppress(_whole(found)).moved(1.0, x, y))
     found = _turned_back(join(parts), turns, small)
@@ -325,13 +325,6 @@ def prepare(pictures: Array, pixels: Pixels) -> Array:
     if shift.any():
         np.subtract(planes, shift, out=planes)
     return tensor
-
-
-def _in_order(network: Card, result: Mapping[str, Array]) -> list[Array]:
-    """A network's outputs in the card's order; in the file's where the card does not name them."""
-    if all(tensor.name for tensor in network.outputs):
-        return [result[tensor.name] for tensor in network.outputs]
-    return list(result.values())[: len(network.outputs)]
 
 
 def _whole(found: Found) -> Found:

@@ -363,6 +363,13 @@ def no_faces(points: int = 5) -> Found:
     return Found(np.zeros((0, 4)), np.zeros((0, points, 2)), np.zeros(0))
 
 
+def in_order(network: Card, result: Mapping[str, Array]) -> list[Array]:
+    """A network's outputs in the card's order; in the file's where the card does not name them."""
+    if all(tensor.name for tensor in network.outputs):
+        return [result[tensor.name] for tensor in network.outputs]
+    return list(result.values())[: len(network.outputs)]
+
+
 def _levels(outputs: Sequence[Array], width: int, side: int) -> list[Array]:
     """The outputs of this width, finest stride first."""
     return sorted((o for o in outputs if o.shape[-1] == width), key=lambda o: -o.size)
