@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -162,10 +162,7 @@ def assign(
         SettingsError: A role names faces that do not exist.
         ValueError: Pictures without embeddings.
     """
-    if tracks.tracks:
-        alike = _alike(job, tracks, meant, same)
-    else:
-        alike = {}
+    alike = _alike(job, tracks, meant, same) if tracks.tracks else {}
     found, taken = [], set[int]()
     for k, role in enumerate(job.cast):
         try:
@@ -189,13 +186,12 @@ def _alike(
     if not rows:
         return {}
     numbers, means = people.means(tracks)
-    cosine = people.units(wanted) @ means.T
+    cosine = people.units(wanted) @ means.T if numbers else np.zeros((len(rows), 0))
     pairs = dict(matched(1.0 - cosine, 1.0 - same))
     for row, k in enumerate(rows):
         if row not in pairs:
-            raise _nobody(
-                job, job.cast[k].like[0], tracks, dict(zip(numbers, cosine[row], strict=True)), same
-            )
+            cosines = dict(zip(numbers, cosine[row].tolist(), strict=True))
+            raise _nobody(job, job.cast[k].like[0], tracks, cosines, same)
     cast = {person.number: person for person in people.cast(tracks)}
     chosen = {row: [cast[numbers[column]]] for row, column in pairs.items()}
     for column in np.argsort(-cosine.max(axis=0)):
@@ -212,9 +208,7 @@ def _meet(a: Person, b: Person) -> bool:
     return any(s < f and e < t for s, t in a.spans for e, f in b.spans)
 
 
-def _nobody(
-    job: Job, picture: Path, tracks: Tracks, cosines: Mapping[int, float], same: float
-) -> NoFaceError:
+def _nobody(job: Job, picture: Path, tracks: Tracks, cosines: dict[int, float], same: float) -> NoFaceError:
     """That nobody looks like a picture, how near the nearest came, and who there is."""
     if not cosines:
         return NoFaceError(picture, f"{job.target.name} shows nobody large enough to be recognised")
