@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +19,10 @@ from mien.faces.follow import Eyes, Follower
 from mien.faces.likeness import Skin
 from mien.faces.rows import Spill
 from mien.images import cpu, geometry
-from mien.models import detect, embed, landmark, pictures
+from mien.models import detect, embed, landmark, landmark68, pictures
 from mien.models.card import Card
 from mien.settings import Settings
-from mien.types import Array, Float32, Float64, Frame, Progress, Tracks
+from mien.types import DENSE, Array, Float32, Float64, Frame, Progress, Tracks
 
 if TYPE_CHECKING:
     from mien.models.runtime import Runtime
@@ -64,8 +64,9 @@ def analyse(
     """
     spill.mkdir(parents=True, exist_ok=True)
     rough = spill / "rough.rows"
-    with Spill(rough, landmark.POINTS) as rows:
-        sight = eyes(runtime, settings)
+    sight = eyes(runtime, settings)
+    finer = sight.refine is not None
+    with Spill(rough, landmark.POINTS + (landmark68.POINTS if finer else 0)) as rows:
         follower = Follower(sight, rows, settings.detect, settings.track, float(rate))
         clock = _Clock("analyse", total)
         end, size, count = 0, (0, 0), 0
@@ -84,7 +85,7 @@ def analyse(
             rows,
             facts,
             settings.track,
-            landmark.five,
+            _five_behind if finer else landmark.five,
             spill / "clip.tracks",
             sight.embedder,
         )
@@ -97,7 +98,7 @@ def eyes(runtime: Runtime, settings: Settings) -> Eyes:
     """The networks as plain functions."""
     skin = Skin.of(Topology.of(landmark.triangles(runtime.store)))
     network = runtime.catalogue.card(settings.detect.model)
-    name = settings.track.embedder
+    name, finer = settings.track.embedder, settings.track.refine
 
     def looked(frame: Frame, dense: Float64) -> Float32:
         roi = landmark.roi_from_dense(dense[None])[0] * (likeness.SIDE / landmark.SIDE)
@@ -117,7 +118,21 @@ def eyes(runtime: Runtime, settings: Settings) -> Eyes:
         five=landmark.five,
         look=looked,
         embedder=recogniser(runtime, runtime.catalogue.card(name)) if name not in ("auto", "none") else None,
+        refine=_refiner(runtime, runtime.catalogue.card(finer)) if finer else None,
     )
+
+
+def _refiner(runtime: Runtime, card: Card) -> Callable[[Frame, Float64], Float64]:
+    """A second landmarker, as a plain function of a frame and dense landmarks."""
+    landmark68.family(card)
+    runtime.session(card)  # what is wrong with it shows before the work begins
+
+    return lambda frame, dense: landmark68.behind(runtime, card, frame, dense)
+
+
+def _five_behind(rows: Float64) -> Float64:
+    """(F, 5, 2) the five points of the 68 that lie behind the dense landmarks."""
+    return landmark68.five(rows[:, DENSE:])
 
 
 def recogniser(runtime: Runtime, card: Card) -> Embedder:

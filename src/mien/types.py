@@ -24,6 +24,9 @@ Float64: TypeAlias = NDArray[np.float64]
 Float32: TypeAlias = NDArray[np.float32]
 Int64: TypeAlias = NDArray[np.int64]
 
+DENSE = 468
+"""Number of dense landmarks of a face; rows of a track may have a landmarker's 68 points behind them."""
+
 
 def _expect(name: str, value: Array, shape: tuple[int | None, ...]) -> None:
     """Raise ValueError where `value` has not the wanted shape (None: any length)."""
@@ -189,7 +192,9 @@ class Faces:
     def empty(cls) -> Faces:
         """No faces."""
         none = np.zeros(0)
-        return cls(none.astype(np.int64), np.zeros((0, 4)), np.zeros((0, 5, 2)), none, np.zeros((0, 468, 3)))
+        return cls(
+            none.astype(np.int64), np.zeros((0, 4)), np.zeros((0, 5, 2)), none, np.zeros((0, DENSE, 3))
+        )
 
     @classmethod
     def concat(cls, parts: Sequence[Faces]) -> Faces:
@@ -276,7 +281,8 @@ class Tracks:
     tracks: tuple[Track, ...]
     """In order of id."""
     dense: Mapping[int, Rows]
-    """Track id to its smoothed dense landmarks."""
+    """Track id to its smoothed dense landmarks, and behind them the 68 points of a second landmarker where
+    there was one."""
     clip: str = ""
     """Fingerprint of the clip they belong to."""
     embedder: str = ""
@@ -296,7 +302,7 @@ class Tracks:
             box=np.stack([t.box[k] for t, k in rows]),
             points=np.stack([t.points[k] for t, k in rows]),
             score=np.array([t.score[k] for t, k in rows]),
-            dense=np.concatenate([self.dense[t.id][k : k + 1] for t, k in rows]).astype(float),
+            dense=np.concatenate([self.dense[t.id][k : k + 1] for t, k in rows])[:, :DENSE].astype(float),
             track=np.array([t.id for t, _ in rows], np.int64),
         )
 
@@ -396,6 +402,10 @@ class Finished:
     """Stage name to `{"ms_per_frame": ..., "cpu_ms_per_frame": ..., "percent": ...}`."""
     engines: Mapping[str, str] = field(default_factory=dict)
     """Card name to engine and precision."""
+    networks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Card name to `{"ms_per_frame": ..., "calls": ..., "ms_per_call": ..., "items": ...}`."""
+    content: str = ""
+    """What was done about explicit content: judged by which networks, or why not."""
     persons: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Of an analysis, `person1` and so on to `{"seconds": ..., "first": ..., "shots": ..., "tracks": [...]}`:
     time on screen, first appearance as a clock time, number of shots, track ids."""

@@ -15,7 +15,7 @@ from mien.faces.rows import Spill
 from mien.faces.track import Chain, Tracklet
 from mien.faces.tracksfile import Writer, load
 from mien.settings import Track as TrackSettings
-from mien.types import Float64, Track, Tracks
+from mien.types import DENSE, Float64, Track, Tracks
 
 LEAST_PRESENCE = 0.6
 """Median presence below which a track is taken for something that is no face."""
@@ -66,7 +66,7 @@ def compose(
         spill: Their landmarks; filled rows are added to it.
         facts: Of the clip.
         settings: Of following.
-        five: (F, N, 3) landmarks to the (F, 5, 2) points.
+        five: (F, N, 3) rows of the spill to the (F, 5, 2) points.
         path: The tracks file to write.
         embedder: What gave the tracklets' embeddings.
 
@@ -84,7 +84,7 @@ def compose(
             boxes, points = [], []
             for rows in _smoothed(chain, spill, facts.rate, settings.smooth):
                 writer.rows(rows)
-                boxes.append(track.extent(rows))
+                boxes.append(track.extent(rows[:, :DENSE]))
                 points.append(five(rows))
                 done += len(rows)
                 yield done, total

@@ -75,6 +75,8 @@ class Eyes:
     """How a face of (N, 3) landmarks looks, (4, P), see `likeness`; None where nobody asks."""
     embedder: Embedder | None = None
     """Tells who a face is; None where there is no network for that."""
+    refine: Callable[[Frame, Float64], Float64] | None = None
+    """(F, N, 3) landmarks to the (F, 68, 3) points of a second landmarker, z 0, to be kept behind them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -171,10 +173,11 @@ class Follower:
         expected = np.stack([live.expected() for live in self._live])
         dense, presence = self._settled(frame, expected)
         good = (presence >= PRESENCE) & track.plausible(expected, dense)
+        rows = iter(self._whole(frame, dense[good]))
         kept, gone = [], []
         for k, live in enumerate(self._live):
             if good[k]:
-                self._extend(live, dense[k], float(presence[k]))
+                self._extend(live, dense[k], float(presence[k]), next(rows))
                 kept.append(live)
             else:
                 gone.append(live.tracklet.last(1)[0])
@@ -199,9 +202,15 @@ class Follower:
             dense[off], presence[off] = self._eyes.land(frame, self._eyes.roi_dense(dense[off]))
         return dense, presence
 
-    def _extend(self, live: _Live, dense: Float64, presence: float) -> None:
+    def _whole(self, frame: Frame, dense: Float64) -> Float64:
+        """(F, M, 3) what is kept of (F, N, 3) landmarks: them, and what a second landmarker finds."""
+        if self._eyes.refine is None or not len(dense):
+            return dense
+        return np.concatenate([dense, self._eyes.refine(frame, dense)], axis=1)
+
+    def _extend(self, live: _Live, dense: Float64, presence: float, row: Float64) -> None:
         live.move(dense)
-        live.tracklet.append(self._spill.append(dense[None]), track.extent(dense[None])[0], presence)
+        live.tracklet.append(self._spill.append(row[None]), track.extent(dense[None])[0], presence)
 
     def _look(self, frame: Frame) -> None:
         """Note how each face looks, now and then: less often the longer it has been there."""
@@ -305,7 +314,8 @@ class Follower:
             if len(others) and track.overlap(box, others).max() >= _SAME:
                 continue
             tracklet = Tracklet(len(self.tracklets), frame.index)
-            tracklet.append(self._spill.append(dense[k : k + 1]), box[0], float(presence[k]))
+            record = self._spill.append(self._whole(frame, dense[k : k + 1]))
+            tracklet.append(record, box[0], float(presence[k]))
             tracklet.hits = 1
             self.tracklets.append(tracklet)
             self._live.append(_Live(tracklet, dense[k]))
@@ -324,7 +334,7 @@ class Follower:
             if self._taken(box, past.index):
                 break
             live.move(found[0])
-            rows.append((self._spill.append(found), box[0], float(presence[0])))
+            rows.append((self._spill.append(self._whole(past, found)), box[0], float(presence[0])))
         return rows
 
     def _taken(self, box: Float64, index: int) -> bool:

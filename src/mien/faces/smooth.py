@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.types import Float32, Float64
+from mien.types import DENSE, Float32, Float64
 
 Read = Callable[[int, int], Float64]
 """Rows [first, last) of a track: (k, N, 3) dense landmarks."""
@@ -180,7 +180,10 @@ def _sampled(length: int) -> list[tuple[int, int]]:
 def _shape_noise(read: Read, pose: Pose, length: int) -> Float64:
     """(N,) noise of each point in radii; a talking mouth is not taken for a noisy one."""
     found = np.median([noise(free(read(a, b), pose[a:b])) for a, b in _sampled(length)], axis=0)
-    return np.asarray(np.minimum(found, min(float(np.median(found)), _NOISE_CAP)), np.float64)
+    # A second landmarker's points have a noise of their own.
+    parts = [part for part in (found[:DENSE], found[DENSE:]) if len(part)]
+    capped = [np.minimum(part, min(float(np.median(part)), _NOISE_CAP)) for part in parts]
+    return np.asarray(np.concatenate(capped), np.float64)
 
 
 def whole_pose(read: Read, length: int) -> Pose:

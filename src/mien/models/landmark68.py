@@ -7,7 +7,7 @@ The order: jaw 0 to 16 from image-left, brows 17 to 26, nose 27 to 35 with its t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from mien.images import cpu, geometry
 from mien.models import landmark, pictures
 from mien.models.card import Card, Pixels, Tensor
 from mien.models.detectors import in_order, mirrored
-from mien.types import Array, Float32, Float64, Frame
+from mien.types import Array, Faces, Float32, Float64, Frame
 
 if TYPE_CHECKING:
     from mien.models.runtime import Runtime
@@ -170,6 +170,43 @@ def landmarks(
         inside = share * pixels.side - rois[some, None, :, 2]
         found[some] = np.einsum("fij,fnj->fni", back, inside)
     return found, sure
+
+
+def behind(runtime: Runtime, card: Card, frame: Frame, dense: Float64) -> Float64:
+    """What a track keeps behind the dense landmarks of its faces.
+
+    Args:
+        runtime: Where the network runs.
+        card: Of the landmarker.
+        frame: The picture.
+        dense: (F, 468, 3) display pixels: say where the faces are.
+
+    Returns:
+        (F, 68, 3) display pixels, z 0.
+
+    Raises:
+        ModelError: As `landmarks`.
+    """
+    found, _ = landmarks(runtime, card, frame, landmark.five(dense), landmark.boxes(dense))
+    return np.concatenate([found, np.zeros_like(found[..., :1])], axis=2)
+
+
+def refined(runtime: Runtime, card: Card, frame: Frame, faces: Faces) -> Faces:
+    """Faces whose five points are those of this landmarker.
+
+    Args:
+        runtime: Where the network runs.
+        card: Of the landmarker.
+        frame: The picture that the faces are in.
+        faces: Of this frame.
+
+    Raises:
+        ModelError: As `landmarks`.
+    """
+    if not len(faces):
+        return faces
+    found, _ = landmarks(runtime, card, frame, faces.points, faces.box)
+    return replace(faces, points=five(found))
 
 
 def regions(points: Float64, boxes: Float64, side: int, margin: float) -> Float64:

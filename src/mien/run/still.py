@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from mien import stages
 from mien.errors import MediaError, NoFaceError, SettingsError
-from mien.faces import mesh
 from mien.media import sequence
 from mien.media.image import read_image
 from mien.media.image_write import write_image
-from mien.models import detect
+from mien.models import detect, landmark68
 from mien.models.runtime import Runtime
-from mien.run import source
+from mien.run import casting, gate
 from mien.run.clock import Clock
+from mien.run.order import Cast, Order, edit, opened, order, parts, prepared
 from mien.run.place import check_folder, check_output
-from mien.run.report import Meter, fetched
-from mien.run.video import assign, cards
+from mien.run.render import renderer
+from mien.run.report import Meter
 from mien.settings import Job
 from mien.trust import label
 from mien.types import Event, Faces, Finished, Frame, Started, Track, Tracks, Warned
 
 
-def swap(job: Job) -> Generator[Event, None, None]:
+def swap(job: Job, home: Path | None = None) -> Generator[Event, None, None]:
     """Render a job whose target is a picture, a folder, a pattern or a numbered sequence.
 
     Of several pictures, those without a face are written unchanged and those that cannot be read are left
@@ -36,23 +34,21 @@ def swap(job: Job) -> Generator[Event, None, None]:
     Raises:
         MediaError: The only picture, or every one, cannot be read; one cannot be written.
         NoFaceError: The only picture shows no face.
+        ContentError: A picture is judged to be explicit.
     """
     began, clock = time.monotonic(), Clock()
     pictures = sequence.expand(job.target)
     outputs = sequence.outputs(job.target, pictures, job.output)
+    wanted = order(job, home)
     _check(job, pictures, outputs)
     yield Started("", job.output.parent, len(pictures))
-    store = yield from fetched(cards(job.settings))
     done = faces = most = 0
-    with Runtime(job.settings.device.threads, store) as runtime:
-        textures = []
-        for role in job.cast:
-            work = source.texture(role, runtime, job.settings)
-            textures.append((yield from clock.run("source", work)))
+    with (yield from opened(wanted)) as runtime:
+        cast = yield from prepared(wanted, runtime, clock)
         meter = Meter("pictures", len(pictures))
         for number, (picture, output) in enumerate(zip(pictures, outputs, strict=True), 1):
             try:
-                notes, count = _one(job, textures, runtime, clock, picture, output, alone=len(pictures) == 1)
+                notes, count = _one(wanted, cast, runtime, clock, picture, output, alone=len(pictures) == 1)
             except MediaError as error:
                 if len(pictures) == 1 or error.subject != str(picture):
                     raise
@@ -61,7 +57,7 @@ def swap(job: Job) -> Generator[Event, None, None]:
                 done, faces, most = done + 1, faces + count, max(most, count)
                 yield from (Warned(str(picture), text) for text in notes)
             yield from meter.at(number)
-        engines = runtime.engines
+        engines, networks = runtime.engines, runtime.times(max(done, 1))
     if not done:
         raise MediaError(job.target, "holds no picture that can be read", "The warnings say why.")
     seconds = time.monotonic() - began
@@ -74,12 +70,14 @@ def swap(job: Job) -> Generator[Event, None, None]:
         fps=round(done / seconds, 2),
         stages=clock.table(done),
         engines=engines,
+        networks=networks,
+        content=wanted.content,
     )
 
 
 def _check(job: Job, pictures: list[Path], outputs: list[Path]) -> None:
     """See before the work that every output can be written; makes the output folder if only it is missing."""
-    sources = [path for role in job.cast for path in role.sources]
+    sources = [path for role in job.cast for path in (*role.sources, *role.like)]
     if outputs != [job.output]:
         check_folder(job.output.parent)
         for folder in {path.parent for path in outputs}:
@@ -89,8 +87,8 @@ def _check(job: Job, pictures: list[Path], outputs: list[Path]) -> None:
 
 
 def _one(
-    job: Job,
-    textures: list[mesh.Texture],
+    wanted: Order,
+    cast: Cast,
     runtime: Runtime,
     clock: Clock,
     picture: Path,
@@ -101,8 +99,10 @@ def _one(
     """Change one picture; returns what is to be said about it and the number of faces changed."""
     with clock.stage("decode"):
         frame, info = read_image(picture)
+    with clock.stage("content"):
+        gate.check(str(picture), (frame,), wanted.judges, runtime)
     with clock.stage("find"):
-        found = detect.find(runtime, frame, job.settings.detect)
+        found = detect.find(runtime, frame, wanted.settings.detect)
     notes = list(info.notes)
     count = 0
     if len(found) == 0:
@@ -110,24 +110,30 @@ def _one(
             raise NoFaceError(picture, "shows no face", "Lower detect.score or detect.min_size.")
         notes.append("shows no face; it is written unchanged")
     else:
-        tracks = as_tracks(frame, found)
         try:
-            parts = assign(job, textures, tracks)
-        except SettingsError as error:
+            count = _changed(wanted, cast, runtime, clock, frame, found)
+        except (SettingsError, NoFaceError) as error:
             if alone:
                 raise
-            parts = ()
             notes.append(f"{error.problem}; it is written unchanged")
-        for part in parts:
-            chosen = tracks.at(0, part.ids)
-            if len(chosen):
-                stages.swap(frame, chosen, part.texture, job.settings, clock.stage)
-                count += len(chosen)
-    edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",))
     with clock.stage("encode"):
-        packet = label.xmp(edit, info.xmp)
-        notes += write_image(output, frame, info, quality=job.settings.encode.quality, xmp=packet)
+        packet = label.xmp(edit(wanted), info.xmp)
+        notes += write_image(output, frame, info, quality=wanted.settings.encode.quality, xmp=packet)
     return tuple(notes), count
+
+
+def _changed(
+    wanted: Order, cast: Cast, runtime: Runtime, clock: Clock, frame: Frame, found: Faces
+) -> int:
+    """Change the faces of one picture that are meant; returns how many."""
+    tracks = as_tracks(frame, found)
+    mixed = any(asked.swap.strength != 1.0 for asked in wanted.own)
+    if wanted.embedder is not None and (mixed or any(role.like for role in wanted.job.cast)):
+        with clock.stage("embed"):
+            tracks = casting.recognised(frame, tracks, runtime, wanted.embedder)
+    ready = parts(wanted, cast, runtime, tracks)
+    renderer(ready, tracks, runtime, clock.stage)([frame])
+    return sum(len(part.ids) for part in ready)
 
 
 def as_tracks(frame: Frame, found: Faces) -> Tracks:
