@@ -52,9 +52,7 @@ SCRFD = _card(
     "detect",
     "scrfd",
     Tensor("images", (3, SIDE, SIDE)),
-    tuple(
-        Tensor(f"out{3 * k + n}", (2 * c, w)) for k, w in enumerate((1, 4, 10)) for n, c in enumerate(CELLS)
-    ),
+    tuple(Tensor("", (2 * cells, width)) for width in (1, 4, 10) for cells in CELLS),
     Pixels(SIDE, _HALF, (128 / 255, 128 / 255, 128 / 255)),
 )
 YUNET_N = replace(

@@ -42,6 +42,8 @@ LOOKS = 5
 """Most times that the landmarker looks at one face."""
 RESTLESS = math.radians(4.0)
 """Change of roll after which the landmarker looks again."""
+CERTAIN = 0.9995
+"""Landmarker's verdict from which a face is the right way up."""
 FEW = 6
 """Windows of one level from which a picture of the whole level costs less than each window on its own."""
 WINDOWS = 32
@@ -239,6 +241,8 @@ def confirm(runtime: Runtime, frame: Frame, network: Card, found: Found, score: 
     rough, likely = landmark.landmarks(runtime, frame, rois)
     rows = np.flatnonzero(likely >= score**2)
     dense, sure = _settle(runtime, frame, rough[rows])
+    if family(network).by_points:
+        dense, sure = _hanging(runtime, frame, found.pick(rows), dense, sure)
     both = np.sqrt(found.score[rows]) * sure
     order = np.argsort(-found.score[rows], kind="stable")
     order = order[both[order] >= score]
@@ -272,6 +276,24 @@ def _settle(runtime: Runtime, frame: Frame, dense: Float64) -> tuple[Float64, Fl
         dense[restless], sure[restless] = after, verdict
         turn = landmark.roll(after) - landmark.roll(before)
         restless = restless[np.abs(np.arctan2(np.sin(turn), np.cos(turn))) > RESTLESS]
+    return dense, sure
+
+
+def _hanging(
+    runtime: Runtime, frame: Frame, found: Found, dense: Float64, sure: Float64
+) -> tuple[Float64, Float64]:
+    """Look at doubtful faces upside down too, and take what the landmarker is surer of.
+
+    Detectors with points see a hanging head, too, and take its chin for eyes; the landmarker follows them,
+    a little less sure of it (0.001 to 0.999 against 1.000 the right way up, on 57 hanging faces).
+    """
+    doubtful = np.flatnonzero(sure < CERTAIN)
+    some = found.pick(doubtful)
+    rough, _ = landmark.landmarks(runtime, frame, landmark.roi_from_box(some.box, some.points[:, [1, 0]]))
+    after, verdict = _settle(runtime, frame, rough)
+    better = verdict > sure[doubtful]
+    dense, sure = dense.copy(), sure.copy()
+    dense[doubtful[better]], sure[doubtful[better]] = after[better], verdict[better]
     return dense, sure
 
 

@@ -123,7 +123,7 @@ YUNET = Card(
     inputs=(Tensor("input", (3, SIDE, SIDE), "letterboxed at the top left"),),
     outputs=_yunet_outputs(),
     pixels=Pixels(SIDE, std=(1 / 255, 1 / 255, 1 / 255), order="BGR"),
-    least=12.0,
+    least=16.0,
     notes="Small, quick and free: a good second opinion.",
 )
 
