@@ -406,7 +406,7 @@ class Finished:
     """Card name to `{"ms_per_frame": ..., "calls": ..., "ms_per_call": ..., "items": ...}`."""
     content: str = ""
     """What was done about explicit content: judged by which networks, or why not."""
-    persons: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    persons: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Of an analysis, `person1` and so on to `{"seconds": ..., "first": ..., "shots": ..., "tracks": [...]}`:
     time on screen, first appearance as a clock time, number of shots, track ids."""
 

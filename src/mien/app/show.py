@@ -155,6 +155,8 @@ def summary(event: Finished) -> str:
     if event.stages:
         lines.append(_text(_stage_table(event)))
     lines += [f"{card} ran on {engine}" for card, engine in event.engines.items()]
+    if event.persons:
+        lines.append(_text(_person_table(event)))
     lines.append(str(event.output))
     return "\n".join(lines)
 
@@ -172,6 +174,17 @@ def _stage_table(event: Finished) -> Table:
             "" if cpu is None else f"{cpu:.2f}",
             f"{row['percent']:.1f}",
         )
+    return table
+
+
+def _person_table(event: Finished) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("person", "on screen", "from", "shots"):
+        table.add_column(name, justify="right")
+    table.add_column("tracks")
+    for name, facts in event.persons.items():
+        tracks = ", ".join(str(k) for k in facts["tracks"])
+        table.add_row(name, f"{facts['seconds']:.2f} s", facts["first"], str(facts["shots"]), tracks)
     return table
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,10 +14,15 @@ from mien.images import cpu, geometry
 from mien.media.clip import Clip, FrameIndex
 from mien.media.decode import frames
 from mien.media.failure import media_error
+from mien.run import casting
 from mien.types import Array, Tracks
 
 GAP = 8
-CAPTION = 44
+LINE = 20
+"""Height of a caption's line in pixels."""
+HEADING = 40
+COLUMNS = 6
+GROUND, INK = (24, 24, 24), (235, 235, 235)
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FACE = 192
 """Side of a face's picture in pixels."""
@@ -27,25 +33,49 @@ def grid(pictures: Sequence[Array], captions: Sequence[str], columns: int) -> Im
 
     Args:
         pictures: (H, W, 3) uint8 each.
-        captions: One text a picture; line breaks are kept.
+        captions: One text a picture; line breaks are kept, lines that are too long end in an ellipsis.
         columns: Pictures in a row.
     """
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
-    below = CAPTION if any(captions) else 0
+    lines = max(caption.count("\n") + bool(caption) for caption in captions)
+    below = LINE * lines + 4 if lines else 0
     size = (columns * (width + GAP) + GAP, rows * (height + below + GAP) + GAP)
-    sheet = Image.new("RGB", size, (24, 24, 24))
+    sheet = Image.new("RGB", size, GROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for k, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         x = GAP + (k % columns) * (width + GAP)
         y = GAP + (k // columns) * (height + below + GAP)
         sheet.paste(Image.fromarray(picture), (x, y))
-        draw.multiline_text((x + 2, y + height + 2), caption, (235, 235, 235), font)
+        for n, line in enumerate(caption.split("\n")):
+            text = _fitting(line, lambda part: draw.textlength(part, font), width - 4)
+            draw.text((x + 2, y + height + 2 + n * LINE), text, INK, font)
     return sheet
 
 
+def _fitting(text: str, length: Callable[[str], float], width: float) -> str:
+    """As much of a line as fits."""
+    if length(text) <= width:
+        return text
+    while text and length(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip(" ,") + "…"
+
+
+def _below(parts: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """Pictures one below another, each with a heading."""
+    size = (max(part.width for _, part in parts), sum(part.height + HEADING for _, part in parts))
+    whole = Image.new("RGB", size, GROUND)
+    draw, font, y = ImageDraw.Draw(whole), ImageFont.load_default(20), 0
+    for heading, part in parts:
+        draw.text((GAP + 2, y + HEADING - 6), heading, INK, font, anchor="ls")
+        whole.paste(part, (0, y + HEADING))
+        y += HEADING + part.height
+    return whole
+
+
 def everybody(clip: Clip, index: FrameIndex, tracks: Tracks, path: Path) -> int:
-    """Write a sheet with the best view of every track; returns how many there are.
+    """Write the cast sheet: every person with time on screen and first appearance, below them every track.
 
     Args:
         clip: The clip the tracks belong to.
@@ -53,27 +83,51 @@ def everybody(clip: Clip, index: FrameIndex, tracks: Tracks, path: Path) -> int:
         tracks: From pass one.
         path: A picture to write, PNG or JPEG.
 
+    Returns:
+        How many tracks there are; nothing is written where there is none.
+
     Raises:
         MediaError: It cannot be written.
     """
-    pictures: list[Array] = []
-    captions: list[str] = []
-    for view in people.contact(tracks):
-        box = geometry.square(geometry.expand(view.box, 1.5))
-        scale = FACE / float(box[2] - box[0])
-        onto = geometry.scaling(scale, scale, (-float(box[0]) * scale, -float(box[1]) * scale))
-        for frame in frames(clip, index, view.frame, view.frame + 1, writable=False):
-            rgb = cpu.crop(frame, onto, (FACE, FACE))
-            pictures.append(np.rint(np.clip(rgb, 0.0, 1.0) * 255.0).astype(np.uint8))
-            captions.append(
-                f"track {view.track}, person {view.person}\nframes {view.start} to {view.end - 1}"
-            )
-    if pictures:
-        try:
-            grid(pictures, captions, min(len(pictures), 6)).save(path)
-        except OSError as error:
-            raise media_error(path, error, "cannot be written") from error
-    return len(pictures)
+    views = people.contact(tracks)
+    if not views:
+        return 0
+    looks = {view.track: _looked(clip, index, view) for view in views}
+    told = casting.persons(tracks, index, clip)
+    cast = [(looks[p.view.track], _person(f"person{p.number}", told)) for p in people.cast(tracks)]
+    rows = [
+        (looks[v.track], f"track {v.track}, person{v.person}\nframes {v.start} to {v.end - 1}") for v in views
+    ]
+    columns = min(max(len(cast), len(rows)), COLUMNS)
+    parts = [
+        (heading, grid([rgb for rgb, _ in cells], [caption for _, caption in cells], columns))
+        for heading, cells in (("People", cast), ("Tracks", rows))
+    ]
+    try:
+        _below(parts).save(path)
+    except OSError as error:
+        raise media_error(path, error, "cannot be written") from error
+    return len(views)
+
+
+def _person(name: str, told: Mapping[str, Mapping[str, Any]]) -> str:
+    """The caption of a person."""
+    facts = told[name]
+    shots = "1 shot" if facts["shots"] == 1 else f"{facts['shots']} shots"
+    tracks = ", ".join(str(k) for k in facts["tracks"])
+    plural = "track" if len(facts["tracks"]) == 1 else "tracks"
+    return f"{name}, {facts['seconds']:.2f} s\nfrom {facts['first']}, {shots}\n{plural} {tracks}"
+
+
+def _looked(clip: Clip, index: FrameIndex, view: people.View) -> Array:
+    """The picture of a face."""
+    box = geometry.square(geometry.expand(view.box, 1.5))
+    scale = FACE / float(box[2] - box[0])
+    onto = geometry.scaling(scale, scale, (-float(box[0]) * scale, -float(box[1]) * scale))
+    for frame in frames(clip, index, view.frame, view.frame + 1, writable=False):
+        rgb = cpu.crop(frame, onto, (FACE, FACE))
+        return np.asarray(np.rint(np.clip(rgb, 0.0, 1.0) * 255.0), np.uint8)
+    return np.full((FACE, FACE, 3), 96, np.uint8)  # the frame cannot be decoded again
 
 
 def before_after(before: Path, after: Path, path: Path, moments: int = 4, width: int = 480) -> None:
