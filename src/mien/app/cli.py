@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from mien import errors
-from mien.settings import Detect, Device, Encode, Enhance, Job, Mask, Role, Safety, Settings, Swap, Track
+from mien.settings import Detect, Device, Encode, Enhance, Job, Mask, Safety, Settings, Swap, Track
 
 if TYPE_CHECKING:
     from mien.types import Event, Started
@@ -38,14 +38,18 @@ EXIT_CODES: tuple[tuple[type[errors.MienError], int], ...] = (
     (errors.Cancelled, 130),
 )
 
+ROLE = "SOURCE[,SOURCE...]=WHO"
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
 
 def swap(
-    source: tuple[Path, ...],
+    *,
+    source: tuple[Path, ...] = (),
     target: Path,
     output: Output,
     faces: str = "prominent",
+    who: tuple[Path, ...] = (),
+    role: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar=ROLE)] = (),
     start: str = "",
     end: str = "",
     job: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
@@ -67,9 +71,13 @@ def swap(
         source: Pictures or videos that show the new face; several are used together.
         target: The clip to change: a video, a picture, an animation, a folder or a pattern ("in/*.png").
         output: The file to write; a folder where the target is a folder or a pattern.
-        faces: Whose face is replaced: prominent, all, left, right, largest, or track ids ("1,4") as
-            `mien analyse` lists them for the same range. `prominent` and `largest` are one person;
-            after a cut they are changed only where they are surely the same.
+        faces: Whose face is replaced: prominent, all, left, right, largest, persons ("person1") or track ids
+            ("1,4") as `mien analyse` lists them for the same range. `prominent` and `largest` are one
+            person; after a cut they are changed only where they are surely the same.
+        who: Pictures of the person whose face is replaced, instead of `--faces`.
+        role: One of several new faces: its sources, and whose face they replace: what `--faces` takes or a
+            picture of the person ("ana.jpg=person1", "ben.mp4=ref.jpg"). A face belongs to the first role
+            that names it; `--source` comes last.
         start: First moment: seconds ("12.5"), a clock time ("1:02.5") or a frame ("250f").
         end: Moment after the last one, written like start.
         job: Folder for this job's state; without it one in the cache.
@@ -83,6 +91,8 @@ def swap(
         encode: Writing the result.
         device: The machine.
     """
+    from mien.app import roles
+
     settings = Settings(
         detect=detect,
         track=track,
@@ -96,7 +106,7 @@ def swap(
     wanted = Job(
         target=target,
         output=output,
-        cast=(Role(sources=source, faces=faces),),
+        cast=roles.cast(role, source, faces, who),
         start=start,
         end=end,
         settings=settings,
@@ -121,14 +131,15 @@ def analyse(
     track: Track = Track(),  # noqa: B008
     device: Device = Device(),  # noqa: B008
 ) -> int:
-    """Find and follow the faces of a video, list them, and save what was found.
+    """Find and follow the faces of a video, list people and tracks, and save what was found.
 
     A later swap of the same clip, range and settings uses it without looking again.
 
     Args:
         target: The video.
         output: The tracks file to write.
-        sheet: A picture to write that shows everybody found, with their track ids.
+        sheet: A picture to write that shows everybody found: each person with time on screen and first
+            appearance, and each track with its id.
         start: First moment: seconds ("12.5"), a clock time ("1:02.5") or a frame ("250f").
         end: Moment after the last one, written like start.
         json: Print one event a line as JSON.
