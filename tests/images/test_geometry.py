@@ -124,3 +124,28 @@ def test_plane_affine_sends_sample_sites_to_pixel_centres(name: str, siting: str
         rows, columns = np.mgrid[: x.shape[0], : x.shape[1]]
         got = g.apply(g.plane_affine(layout, colour, plane), np.stack([x, y], -1))
         np.testing.assert_allclose(got, np.stack([columns, rows], -1) + 0.5, atol=1e-12)
+
+
+@given(st.tuples(coordinate, coordinate), st.floats(1, 3000), st.floats(1, 3000), st.integers(64, 2000))
+def test_an_upright_crop_holds_its_box_on_whole_pixels(
+    corner: tuple[float, float], width: float, height: float, largest: int
+) -> None:
+    box = np.array([*corner, corner[0] + width, corner[1] + height])
+    matrix, size = g.upright(box, largest)
+    inside = g.apply(matrix, box.reshape(2, 2))
+    assert (inside >= -1.0).all()
+    assert (inside <= np.array(size) + 1.0).all()
+    assert max(size) <= max(largest, 16)
+    if matrix[0, 0] == 1.0:
+        assert matrix[0, 2] == round(matrix[0, 2])
+        assert matrix[1, 2] == round(matrix[1, 2])
+
+
+def test_templates_by_name_or_as_points() -> None:
+    points = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+    np.testing.assert_allclose(g.template(points, 128), np.array(points) * 128)
+    np.testing.assert_allclose(g.template("arcface_128", 128)[2], (0.50019687 * 128, 0.56044219 * 128))
+    with pytest.raises(ValueError, match="arcface_129"):
+        g.template("arcface_129")
+    with pytest.raises(ValueError, match="five points"):
+        g.template(points[:4])
