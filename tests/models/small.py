@@ -82,6 +82,15 @@ FACEAPI = _card(
     (Tensor("landmarks", (136,)),),
     Pixels(112, std=_UNIT),
 )
+FACEMESH_ONNX = _card(
+    "small_facemesh",
+    "facemesh_468_192.onnx",
+    "landmark",
+    "facemesh",
+    Tensor("input", (3, 192, 192)),
+    (Tensor("landmarks", (1404,)), Tensor("score", (1,))),
+    Pixels(192, _HALF, _HALF),
+)
 FSANET = tuple(
     _card(
         f"small_fsanet_{kind}",

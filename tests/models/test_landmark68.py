@@ -17,10 +17,10 @@ from mien.errors import ModelError
 from mien.faces.compose import Facts, compose
 from mien.faces.follow import Eyes, Follower
 from mien.faces.rows import Spill
-from mien.images import geometry
+from mien.images import cpu, geometry
 from mien.media import clip as clips
 from mien.media import decode
-from mien.models import detect, landmark, landmark68
+from mien.models import detect, landmark, landmark68, pictures
 from mien.models.card import Card
 from mien.models.landmark68 import FAN, FIVE, PEPPA
 from mien.models.mediapipe import FACEMESH
@@ -176,7 +176,7 @@ def test_other_cards_are_refused() -> None:
 @pytest.fixture(scope="module")
 def real(store: Store, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     home = tmp_path_factory.mktemp("networks") / "home"
-    with networks.real(store, shared, home, (small.FACEAPI,)) as runtime:
+    with networks.real(store, shared, home, (small.FACEAPI, small.FACEMESH_ONNX)) as runtime:
         yield runtime
 
 
@@ -207,6 +207,22 @@ def test_real_points_lie_where_the_dense_ones_do(real: Runtime, shared: Path, pi
     )
     assert apart.mean(axis=1).max() < 0.16  # jaws are drawn apart by the two mark-ups
     assert apart[:, 17:].mean(axis=1).max() < 0.1
+
+
+def test_another_export_of_the_dense_landmarker_says_the_same(real: Runtime, shared: Path) -> None:
+    card = real.catalogue.card("small_facemesh")
+    pixels = pictures.looked_at(card)
+    for picture in FRONTAL:
+        frame = load(shared / "media" / picture)
+        dense = detect.find(real, frame, Detect(min_size=60.0)).dense
+        assert dense is not None
+        rois = landmark.roi_from_dense(dense)
+        crops = np.stack([np.clip(cpu.crop(frame, roi, (192, 192)), 0, 1) for roi in rois])
+        result = real.session(card).run(pictures.to_tensor(crops, pixels))
+        other, _ = landmark.decode(result["landmarks"], result["score"], rois)
+        across = np.linalg.norm(np.diff(landmark.five(dense)[:, :2], axis=1)[:, 0], axis=1)
+        apart = np.linalg.norm(other - dense, axis=2)[..., None].mean(axis=(1, 2)) / across
+        assert (apart < 0.1).all()
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])

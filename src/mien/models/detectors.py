@@ -41,9 +41,9 @@ _FROM_ZERO = Pixels(SIDE, mean=(0.5, 0.5, 0.5), std=(128 / 255, 128 / 255, 128 /
 
 
 def _scrfd_outputs() -> tuple[Tensor, ...]:
-    """Nine outputs without a batch axis: two rows a cell."""
+    """Nine outputs, two rows a cell; InsightFace's files have no batch axis there."""
     meanings = {1: "score", 4: "distances to the four sides, in strides", 10: "five points, in strides"}
-    return tuple(Tensor("", (k,), f"{text}, stride {s}") for k, text in meanings.items() for s in STRIDES)
+    return tuple(Tensor("", (-1, k), f"{text}, stride {s}") for k, text in meanings.items() for s in STRIDES)
 
 
 def _yunet_outputs() -> tuple[Tensor, ...]:
