@@ -53,6 +53,9 @@ SCENE = _tracks(
         ("largest", (3,)),
         ("4,1", (1, 4)),
         (" 2 , 2", (2,)),
+        ("person3", (3,)),
+        ("Person1, person4", (1, 4)),
+        ("person2,2,1", (1, 2)),
         ("PROMINENT", (2,)),
     ],
 )
@@ -60,11 +63,14 @@ def test_select(word: str, ids: tuple[int, ...]) -> None:
     assert people.select(SCENE, word) == ids
 
 
-@pytest.mark.parametrize("text", ["5", "1,9", "nobody", "", "1,", "-1", "²"])
+@pytest.mark.parametrize(
+    "text", ["5", "1,9", "nobody", "", "1,", "-1", "²", "person5", "person", "person 1", "1 2"]
+)
 def test_unknown_names_what_exists(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         people.select(SCENE, text)
     assert "1, 2, 3, 4" in str(caught.value)
+    assert "person1, person2, person3, person4" in str(caught.value)
     assert caught.value.subject == "faces"
 
 
@@ -164,3 +170,18 @@ def test_contact_shows_a_frontal_seen_face_inside_the_picture() -> None:
     assert track.observed[k]
     assert track.box[k, 0] >= 0 or k == 29
     assert np.array_equal(view.box, track.box[k])
+
+
+def test_persons_are_their_tracks_with_the_best_of_their_looks() -> None:
+    tracks = _tracks(
+        _track(1, 0, 100, 300, 60, person=2),
+        _track(2, 0, 100, 100, 90, person=1),
+        _track(3, 120, 30, 300, 90, person=2),
+        _track(4, 200, 30, 300, 70, shot=1, person=2),
+    )
+    one, two = people.cast(tracks)
+    assert (one.number, one.tracks, one.shots, one.view.track) == (1, (2,), 1, 2)
+    assert (two.number, two.tracks, two.shots, two.view.track) == (2, (1, 3, 4), 2, 3)
+    assert two.spans == ((0, 100), (120, 150), (200, 230))
+    assert people.select(tracks, "person2") == (1, 3, 4)
+    assert people.cast(_tracks()) == ()

@@ -34,8 +34,9 @@ def _tracks() -> Tracks:
     tracks = (_track(1, 0, 300), _track(4, 120, 700))
     dense = {1: _dense(300, 350, 1), 4: _dense(700, 90, 2)}
     look = np.random.default_rng(5).normal(0, 1, (4, 70)).astype(np.float32)
-    tracks = (tracks[0], replace(tracks[1], look=look))
-    return Tracks(820, (1920, 1080), (0, 120), tracks, dense, "abc")
+    who = np.random.default_rng(6).normal(0, 1, 33).astype(np.float32)
+    tracks = (replace(tracks[0], embedding=who), replace(tracks[1], look=look))
+    return Tracks(820, (1920, 1080), (0, 120), tracks, dense, "abc", "somebody's network")
 
 
 @given(st.floats(4, 2500), st.integers(0, 99))
@@ -59,6 +60,7 @@ def test_round_trip(tmp_path: Path) -> None:
     save(tracks, path)
     back = load(path)
     assert (back.frames, back.size, back.shots, back.clip) == (820, (1920, 1080), (0, 120), "abc")
+    assert back.embedder == "somebody's network"
     for a, b in zip(tracks.tracks, back.tracks, strict=True):
         assert (a.id, a.start, a.shot, a.person) == (b.id, b.start, b.shot, b.person)
         assert np.array_equal(a.box, b.box)
@@ -67,6 +69,8 @@ def test_round_trip(tmp_path: Path) -> None:
         assert np.abs(a.score - b.score).max() < 1e-6
         assert (a.look is None) == (b.look is None)
         assert a.look is None or b.look is None or np.array_equal(a.look, b.look)
+        assert (a.embedding is None) == (b.embedding is None)
+        assert a.embedding is None or b.embedding is None or np.array_equal(a.embedding, b.embedding)
         rows = back.dense[a.id]
         assert isinstance(rows, FileRows)
         for part in (slice(0, 1), slice(250, 290), slice(-3, None), slice(5, 50, 7), slice(10, 10)):
@@ -98,7 +102,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
         "not a tracks file": b"hello, this is just a text",
         "is damaged": good[:-7],
         "checksum": bytes(flipped),
-        "version 1": good[:8] + struct.pack("<I", 1) + good[12:],
+        "version 2": good[:8] + struct.pack("<I", 2) + good[12:],
         "version 9": good[:8] + struct.pack("<I", 9) + good[12:],
     }
     for message, data in cases.items():
