@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from mien.bench.wire import Field, length, put
 from mien.types import Array, Float32
@@ -63,12 +63,30 @@ class Weight:
         """Number of elements."""
         return math.prod(self.shape)
 
-    def message(self, seed: int) -> bytes:
-        """The serialised TensorProto; the same bytes for the same seed and name."""
-        random = np.random.default_rng((seed, zlib.crc32(self.name.encode())))
-        array = np.asarray(self.make(random)).astype(self.dtype, copy=False).reshape(self.shape)
-        data: bytes = numpy_helper.from_array(array, self.name).SerializeToString(deterministic=True)
+    @property
+    def stored(self) -> int:
+        """Length of its TensorProto, known before it is made."""
+        return len(self._head) + length(self._count)
+
+    @property
+    def _head(self) -> bytes:
+        """Everything but the values."""
+        head = TensorProto(name=self.name, data_type=CODES[self.dtype], dims=self.shape)
+        data: bytes = head.SerializeToString(deterministic=True)
         return data
+
+    @property
+    def _count(self) -> int:
+        """Bytes of its values."""
+        return np.dtype(self.dtype).itemsize * self.size
+
+    def blocks(self, seed: int) -> Iterator[bytes | memoryview]:
+        """The serialised TensorProto; the same bytes for the same seed and name."""
+        yield self._head + put(Field.TENSOR_RAW, self._count)
+        random = np.random.default_rng((seed, zlib.crc32(self.name.encode())))
+        little = np.dtype(self.dtype).newbyteorder("<")
+        array = np.ascontiguousarray(np.asarray(self.make(random)).reshape(self.shape), little)
+        yield array.reshape(-1).view(np.uint8).data
 
 
 def normal(shape: Shape, std: float, mean: float | Array = 0.0) -> Maker:
@@ -293,12 +311,12 @@ class Net:
             part.unlink(missing_ok=True)
         return digest.hexdigest(), count
 
-    def _blocks(self) -> Iterator[bytes]:
+    def _blocks(self) -> Iterator[bytes | memoryview]:
         """The serialised ModelProto. A message's parts may be written one after the other."""
         graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs)
         head = graph.SerializeToString(deterministic=True)
         seed = zlib.crc32(self.name.encode())
-        sizes = [length(_message_bytes(weight)) for weight in self.weights]
+        weights = sum(length(weight.stored) for weight in self.weights)
         model = helper.make_model(
             onnx.GraphProto(),
             producer_name="mien",
@@ -308,16 +326,8 @@ class Net:
         )
         model.ClearField("graph")
         yield model.SerializeToString(deterministic=True)
-        yield put(Field.MODEL_GRAPH, len(head) + sum(sizes))
+        yield put(Field.MODEL_GRAPH, len(head) + weights)
         yield head
         for weight in self.weights:
-            message = weight.message(seed)
-            yield put(Field.GRAPH_INITIALIZER, len(message))
-            yield message
-
-
-def _message_bytes(weight: Weight) -> int:
-    """Length of a weight's TensorProto, known before it is made: its values lie in `raw_data`."""
-    item = np.dtype(weight.dtype).itemsize * weight.size
-    empty = TensorProto(name=weight.name, data_type=CODES[weight.dtype], dims=weight.shape)
-    return int(empty.ByteSize()) + length(item)
+            yield put(Field.GRAPH_INITIALIZER, weight.stored)
+            yield from weight.blocks(seed)

@@ -12,10 +12,11 @@ WITH_LENGTH = 2
 
 
 class Field(IntEnum):
-    """Numbers of fields in ONNX's messages, both below 16, so that a tag is one byte."""
+    """Numbers of fields in ONNX's messages, all below 16, so that a tag is one byte."""
 
     MODEL_GRAPH = 7
     GRAPH_INITIALIZER = 5
+    TENSOR_RAW = 9
 
 
 def varint(value: int) -> bytes:
