@@ -218,12 +218,13 @@ def _nobody(job: Job, picture: Path, tracks: Tracks, cosines: dict[int, float], 
         problem = f"{how}, but goes to another role, whose pictures fit better"
     else:
         problem = f"nobody in {job.target.name} surely looks like this: {how}, {same:.2f} is sure"
-    there = ", ".join(f"person{p.number} (tracks {_list(p.tracks)})" for p in people.cast(tracks))
+    there = ", ".join(f"person{p.number} ({listed(p.tracks)})" for p in people.cast(tracks))
     return NoFaceError(picture, problem, f"Choose by number instead; there are: {there}.")
 
 
-def _list(numbers: Sequence[int]) -> str:
-    return ", ".join(str(k) for k in numbers)
+def listed(ids: Sequence[int]) -> str:
+    """Track ids as people write them."""
+    return f"track{'s' if len(ids) > 1 else ''} {', '.join(str(k) for k in ids)}"
 
 
 def unchanged(job: Job, ids: Sequence[Sequence[int]], tracks: Tracks) -> Iterator[Warned]:

@@ -114,9 +114,9 @@ def _person(name: str, told: Mapping[str, Mapping[str, Any]]) -> str:
     """The caption of a person."""
     facts = told[name]
     shots = "1 shot" if facts["shots"] == 1 else f"{facts['shots']} shots"
-    tracks = ", ".join(str(k) for k in facts["tracks"])
-    plural = "track" if len(facts["tracks"]) == 1 else "tracks"
-    return f"{name}, {facts['seconds']:.2f} s\nfrom {facts['first']}, {shots}\n{plural} {tracks}"
+    return (
+        f"{name}, {facts['seconds']:.2f} s\nfrom {facts['first']}, {shots}\n{casting.listed(facts['tracks'])}"
+    )
 
 
 def _looked(clip: Clip, index: FrameIndex, view: people.View) -> Array:
