@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.errors import ModelError, RuntimeUnavailable
+from mien.errors import ModelError
 from mien.models.card import Card, File, Tensor
 from mien.models.mediapipe import BLAZEFACE_SHORT, CARDS, FACEMESH
 from mien.models.runtime import Runtime
 from mien.models.store import Store
+from mien.settings import Device
 from mien.types import Float32
+from tests.models.graphs import put
 
 RNG = np.random.default_rng(7)
 
@@ -84,7 +87,7 @@ def test_other_types_and_shapes_are_refused(runtime: Runtime, given: Float32) ->
 
 def test_a_card_that_does_not_describe_its_file_is_refused(store: Store) -> None:
     wrong_input = replace(FACEMESH, inputs=(Tensor("input_1", (128, 128, 3)),))
-    wrong_output = replace(FACEMESH, outputs=FACEMESH.outputs[:1])
+    wrong_output = replace(FACEMESH, outputs=(Tensor("conv2d_21", (1, 1, 1404)), Tensor("other", (1,))))
     with Runtime(1, store) as runtime:
         for card in (wrong_input, wrong_output):
             with pytest.raises(ModelError, match="its card says"):
@@ -92,23 +95,15 @@ def test_a_card_that_does_not_describe_its_file_is_refused(store: Store) -> None
 
 
 def test_a_file_that_is_no_network_is_an_error_with_its_name(tmp_path: Path) -> None:
-    import hashlib
-
     data = b"not a network"
-    (tmp_path / "models").mkdir()
-    for name in ("broken.tflite", "broken.onnx"):
-        (tmp_path / "models" / name).write_bytes(data)
-    cards = [
-        replace(FACEMESH, name="broken", files=(File(name, hashlib.sha256(data).hexdigest(), len(data), ()),))
-        for name in ("broken.tflite", "broken.onnx")
-    ]
-    with Runtime(1, Store(tmp_path, offline=True)) as runtime:
-        with pytest.raises(ModelError, match=r"broken.tflite cannot be read"):
-            runtime.session(cards[0])
-        with pytest.raises(ModelError, match=r"broken.onnx cannot be read"):
-            runtime.session(cards[1], "onnxruntime")
-        with pytest.raises(RuntimeUnavailable, match="tflite"):
-            runtime.session(cards[0], "onnxruntime")
+    for name in ("broken.tflite", "broken.onnx", "broken.xml"):
+        file = File(name, hashlib.sha256(data).hexdigest(), len(data))
+        card = put(tmp_path, replace(FACEMESH, name="broken", files=(file,), engine=""), data)
+        with Runtime(1, Store(tmp_path, offline=True)) as runtime, pytest.raises(ModelError) as caught:
+            runtime.session(card)
+        assert caught.value.subject == "broken"
+        assert name in caught.value.problem
+        assert caught.value.advice
 
 
 def test_sessions_are_kept_reported_and_closed(store: Store) -> None:
@@ -124,22 +119,16 @@ def test_sessions_are_kept_reported_and_closed(store: Store) -> None:
 
 
 def test_both_engines_agree_on_an_onnx_network(shared: Path) -> None:
-    import hashlib
-
     path = shared / "models" / "facemesh_468_192.onnx"
     if not path.is_file():
         pytest.skip(f"no {path.name} beside the repository")
-    import onnxruntime
-
-    ports = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    data = path.read_bytes()
     card = Card(
         "onnx",
         "landmark",
-        (File(path.name, hashlib.sha256(data).hexdigest(), len(data), ()),),
+        (File(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size),),
         "Apache-2.0",
-        tuple(Tensor(p.name, tuple(p.shape[1:])) for p in ports.get_inputs()),
-        tuple(Tensor(p.name, tuple(p.shape[1:])) for p in ports.get_outputs()),
+        (Tensor("input", (3, 192, 192)),),
+        (Tensor("landmarks", (1404,)), Tensor("score", (1,))),
     )
 
     class Beside(Store):
@@ -148,8 +137,11 @@ def test_both_engines_agree_on_an_onnx_network(shared: Path) -> None:
             return path.parent
 
     given = pictures(card, 3)
-    with Runtime(1, Beside(offline=True)) as runtime:
-        one = runtime.session(card).run(given)
-        two = runtime.session(card, "onnxruntime").run(given)
-    for name in one:
-        np.testing.assert_allclose(one[name], two[name], rtol=1e-3, atol=1e-2)
+    results = []
+    for engine in ("openvino", "onnxruntime"):
+        device = Device(engine=engine, precision="f32")
+        with Runtime(1, Beside(offline=True), device=device) as runtime:
+            results.append(runtime.session(card).run(given))
+            assert runtime.choices()["onnx"].engine == engine
+    for name, one in results[0].items():
+        np.testing.assert_allclose(one, results[1][name], rtol=1e-3, atol=1e-2)

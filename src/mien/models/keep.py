@@ -28,13 +28,17 @@ def read(path: Path, stamp: str) -> bytes | None:
 
 def write(path: Path, stamp: str, blob: bytes) -> None:
     """Keep bytes at `path` under `stamp`; where that cannot be done nothing is kept."""
+    replace(path, _digest(stamp, blob), blob)
+
+
+def replace(path: Path, *parts: bytes) -> None:
+    """Put bytes at `path` in one step; where that cannot be done it stays as it was."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("xb") as file:
-                file.write(_digest(stamp, blob))
-                file.write(blob)
+                file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)

@@ -1,0 +1,233 @@
+"""OpenVINO on the processor: ONNX, TFLite and its own IR, in float32, bfloat16 or float16."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.errors import ModelError, RuntimeUnavailable
+from mien.models import keep
+from mien.models.engine import Call, Candidate, Network, Port, Precision, assigned, singly, whole
+from mien.models.store import AGAIN
+from mien.types import Array
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+KEPT_BYTES = 64_000_000
+"""What is compiled from larger files is not kept: it takes their size on disk, and a second to make anew."""
+
+_CAPABILITY: Mapping[Precision, str] = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
+_TYPES = {"f16": "float16", "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "u8": "uint8"}
+
+
+def facts() -> tuple[str, str, tuple[Precision, ...]]:
+    """Version of the library, name of the processor, and what arithmetic it has; empty where it is absent."""
+    try:
+        import openvino
+    except ImportError:
+        return "", "", ()
+    core = openvino.Core()
+    has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found: tuple[Precision, ...] = tuple(p for p, name in _CAPABILITY.items() if name in has)
+    return _version(openvino), str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(), found
+
+
+class OpenVino:
+    """A network in OpenVINO, compiled for each batch size on demand.
+
+    Raises:
+        RuntimeUnavailable: The library or the precision is absent.
+        ModelError: The file cannot be read or compiled.
+    """
+
+    def __init__(self, network: Network, candidate: Candidate) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise RuntimeUnavailable(
+                network.name, "OpenVINO is absent", "Install mien with its dependencies."
+            ) from error
+        self._core = openvino.Core()
+        self._network = network
+        has = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if _CAPABILITY[candidate.precision] not in has:
+            raise RuntimeUnavailable(
+                network.name,
+                f"this processor does not compute in {candidate.precision}",
+                "Set device.precision to f32 or auto.",
+            )
+        self._options = {
+            "INFERENCE_PRECISION_HINT": candidate.precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": network.threads,
+        }
+        # The graph depends on the library and the processor, not only on the file.
+        device = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), has]
+        self._stamp = f"{openvino.__version__} {device} {sorted(self._options.items())} {network.stamp}"
+        self._compiled: dict[int, ov.CompiledModel | None] = {}
+        first = self._restored(1) if self._keeps else None
+        self._compiled |= {} if first is None else {1: first}
+        source = self._read() if first is None else first
+        self._names = _names(network, source)
+        self.inputs: Mapping[str, Port] = {
+            n: _port(p) for n, p in zip(self._names[0], source.inputs, strict=True)
+        }
+        self.outputs: Mapping[str, Port] = {
+            n: _port(p) for n, p in zip(self._names[1], source.outputs, strict=True)
+        }
+        self._whole = whole(network, self._names[0])
+        self.label = f"OpenVINO {_version(openvino)} CPU {candidate.precision}"
+
+    def prepare(self, batch: int) -> Call:
+        """An infer request of its own for this batch size."""
+        compiled = self._compile(batch)
+        if compiled is None:
+            return singly(self.prepare(1), batch, self._whole)
+        request = compiled.create_infer_request()
+        inputs, outputs = self._names
+
+        def call(given: Mapping[str, Array]) -> dict[str, Array]:
+            request.infer({k: given[name] for k, name in enumerate(inputs)}, share_inputs=True)
+            # The request reuses its output memory.
+            return {
+                name: request.get_output_tensor(k).data.astype(np.float32) for k, name in enumerate(outputs)
+            }
+
+        return call
+
+    def joins(self, batch: int) -> bool:
+        """Whether it sees that many rows at once; compiles for them."""
+        return self._compile(batch) is not None
+
+    def keep(self, sizes: Sequence[int]) -> None:
+        """Let go of what was compiled for other batch sizes."""
+        self._compiled = {size: c for size, c in self._compiled.items() if c is None or size in sizes}
+
+    @property
+    def _keeps(self) -> bool:
+        return self._network.bytes <= KEPT_BYTES
+
+    def _compile(self, batch: int) -> ov.CompiledModel | None:
+        """The network for a batch size; None where it takes one row only."""
+        if batch not in self._compiled:
+            restored = self._restored(batch) if self._keeps else None
+            self._compiled[batch] = restored or self._built(batch)
+        return self._compiled[batch]
+
+    def _restored(self, batch: int) -> ov.CompiledModel | None:
+        """What was kept for this library, machine and file; None where there is nothing whole."""
+        blob = keep.read(self._network.kept / self._kept_name(batch), self._stamp)
+        if blob is None:
+            return None
+        try:
+            return self._core.import_model(blob, "CPU", self._options)
+        except RuntimeError:
+            return None  # compiled anew, then replaced
+
+    def _kept_name(self, batch: int) -> str:
+        network, precision = self._network, self._options["INFERENCE_PRECISION_HINT"]
+        return f"{network.path.name}.{batch}.{network.threads}.{precision}"
+
+    def _built(self, batch: int) -> ov.CompiledModel | None:
+        """Compile, and keep the result of a small file where the folder can be written."""
+        model = self._read()
+        if not self._shaped(model, batch):
+            return None
+        try:
+            compiled = self._core.compile_model(model, "CPU", self._options)
+        except RuntimeError as error:
+            raise self._unusable("compiled", error) from error
+        if self._keeps:
+            blob = compiled.export_model().getvalue()
+            keep.write(self._network.kept / self._kept_name(batch), self._stamp, blob)
+        return compiled
+
+    def _read(self) -> ov.Model:
+        path = self._network.path
+        try:
+            # It goes by the ending, so a file with another one is handed over as bytes.
+            known = path.suffix in (".onnx", ".tflite", ".xml")
+            return self._core.read_model(path if known else path.read_bytes())
+        except RuntimeError as error:
+            raise self._unusable("read", error) from error
+
+    def _unusable(self, verb: str, error: Exception) -> ModelError:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1].strip() if lines else type(error).__name__
+        problem = f"{self._network.path.name} cannot be {verb}: {reason}"
+        return ModelError(self._network.name, problem, AGAIN)
+
+    def _shaped(self, model: ov.Model, batch: int) -> bool:
+        """Give every input its shape for this batch size; false where the file is for another one."""
+        inputs, _ = _names(self._network, model)
+        tensors = assigned(self._network.inputs, inputs)
+        shapes: dict[int, list[int]] = {}
+        for k, (name, port) in enumerate(zip(inputs, model.inputs, strict=True)):
+            shape, tensor = list(_port(port).shape), tensors.get(name)
+            bare = tensor is not None and tensor.optional
+            wanted = () if tensor is None else tensor.shape
+            if bare:
+                start, expected = 0, wanted
+            else:
+                if self._network.is_onnx and shape[:1] not in ([-1], [batch]):
+                    return False  # its batch axis was not mended
+                start, expected = 1, wanted
+                shape[:1] = [batch]
+            for axis, length in enumerate(expected[: len(shape) - start], start):
+                shape[axis] = length if shape[axis] < 0 else shape[axis]
+            shapes[k] = shape
+        if not self._network.is_onnx:
+            _free_batch(model)
+        try:
+            model.reshape(shapes)
+        except RuntimeError as error:
+            if batch > 1:
+                return False
+            raise self._unusable("shaped", error) from error
+        return batch == 1 or all(_port(port).shape[:1] in ((batch,), (-1,)) for port in model.outputs)
+
+
+def _version(library: Any) -> str:
+    return str(library.__version__).split("-")[0]
+
+
+def _names(network: Network, model: Any) -> tuple[list[str], list[str]]:
+    """Names of inputs and outputs: the card's, where a port has several."""
+    known = {t.name for t in (*network.inputs, *network.outputs)}
+
+    def name(port: Any) -> str:
+        return next((n for n in sorted(port.names) if n in known), str(port.any_name))
+
+    return [name(port) for port in model.inputs], [name(port) for port in model.outputs]
+
+
+def _port(port: Any) -> Port:
+    """A port of OpenVINO; one of no fixed rank has no axes."""
+    shape = port.partial_shape
+    sizes = tuple(d.get_length() if d.is_static else -1 for d in shape) if shape.rank.is_static else ()
+    kind = str(port.element_type.get_type_name())
+    return Port(sizes, _TYPES.get(kind, kind))
+
+
+def _free_batch(model: Any) -> None:
+    """Make reshapes keep the batch axis.
+
+    Converters write `reshape(x, (1, -1, 16))`, which would fold a batch of N into (1, N * cells, 16), and
+    where two such heads are joined mix the pictures up. With the row count fixed and the batch open,
+    the same graph serves any batch.
+    """
+    from openvino import opset13
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Reshape":
+            continue
+        pattern = node.input_value(1).get_node()
+        source, target = node.get_input_partial_shape(0), node.get_output_partial_shape(0)
+        if pattern.get_type_name() != "Constant" or pattern.get_data().ravel()[0] != 1 or target.is_dynamic:
+            continue
+        if source[0].is_static and source[0].get_length() == 1:
+            shape = [-1, *(d.get_length() for d in list(target)[1:])]
+            node.input(1).replace_source_output(opset13.constant(np.array(shape, np.int64)).output(0))

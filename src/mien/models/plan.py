@@ -1,0 +1,151 @@
+"""What a session sets out with: the mended file, the engines worth trying, what it will cost."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mien.models import budget, engines
+from mien.models.budget import Budget
+from mien.models.card import Card
+from mien.models.choice import Book, Choice
+from mien.models.engine import Candidate, Network
+from mien.models.store import Store
+from mien.settings import Device
+
+SMALL = 4_000_000
+"""Networks of fewer bytes run on one thread: a second one gains nothing and takes the decoder's."""
+LARGE = 64_000_000
+"""Networks of more bytes are compiled for two batch sizes at most, as each takes a copy of the weights."""
+
+PLACE = ("card", "asked", "processor", "threads")
+"""Facts of a choice that tell one user of the file from another; the others grow old."""
+
+
+class Setup:
+    """What all sessions of one runtime share.
+
+    Args:
+        store: Where model files come from.
+        threads: Processor threads that a network may use.
+        device: What was asked for.
+    """
+
+    def __init__(self, store: Store, threads: int, device: Device) -> None:
+        self.store = store
+        self.threads = threads
+        self.device = device
+        self.budget = Budget(device.memory * 1_000_000)
+        self.book = Book(store.home / "choices.json")
+        self.turn = threading.Lock()
+        """Held while something is measured: one at a time, so that they do not slow each other down."""
+        self._looking = threading.Lock()
+
+    @property
+    def machine(self) -> engines.Machine:
+        """The engines here; looked at once, when first needed."""
+        with self._looking:
+            return self._machine
+
+    @cached_property
+    def _machine(self) -> engines.Machine:
+        return engines.machine()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a card is going to be run."""
+
+    network: Network
+    source: Network | None
+    """The part that depends on the identity alone, where the file could be parted."""
+    candidates: tuple[Candidate, ...]
+    """The reference first."""
+    facts: Mapping[str, str]
+    """What a measured choice depends on."""
+    notes: tuple[str, ...]
+    """How the file was mended."""
+
+    def sizes(self, card: Card, device: Device, choice: Choice | None) -> tuple[int, ...]:
+        """Batch sizes to cut into, falling to 1."""
+        batch = device.batch or (choice.batch if choice else 1)
+        if not batch:
+            return card.batches
+        if self.network.bytes > LARGE:
+            return (batch, 1) if batch > 1 else (1,)
+        halves = {max(1, batch >> k) for k in range(batch.bit_length())}
+        return tuple(sorted(halves, reverse=True))
+
+    def cost(self, card: Card, sizes: tuple[int, ...]) -> int:
+        """Bytes of memory that it will take, estimated."""
+        numbers = sum(math.prod(max(d, 0) for d in t.shape) for t in (*card.inputs, *card.outputs))
+        files = self.network.bytes * len(sizes) + (self.source.bytes if self.source else 0)
+        return int(budget.COPIES * files + 4 * budget.LAYERS * numbers * sizes[0])
+
+
+def plan(card: Card, setup: Setup) -> Plan:
+    """Fetch, mend and look at a card's file.
+
+    Raises:
+        ModelError: The file cannot be had or read.
+        RuntimeUnavailable: Nothing here does what is asked for.
+    """
+    path = setup.store.locate(card)[card.network.name]
+    checksum = card.network.sha256 or _sha256(path)
+    kept = setup.store.home / "compiled"
+    source: Path | None = None
+    mended, notes = path, tuple[str, ...]()
+    if path.suffix not in (".tflite", ".xml"):
+        graph = _mended(card, path, kept)
+        mended, source, notes = graph.network, graph.source, graph.notes
+
+    def network(file: Path) -> Network:
+        own = "" if file == path else f" {file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
+        # Asked for by its own size, as a card may not know it.
+        threads = 1 if path.stat().st_size < SMALL else setup.threads
+        return Network(card.name, file, checksum + own, card.inputs, card.outputs, threads, kept)
+
+    main = network(mended)
+    here, device = setup.machine, setup.device
+    found = engines.candidates(card, main, device, here)
+    facts = {
+        "card": card.name,
+        "asked": f"{device.engine} {device.precision} {device.batch or 'auto'}",
+        "processor": f"{here.processor} {' '.join(here.precisions)}",
+        "threads": str(main.threads),
+        "network": f"{checksum} {mended.name} {main.bytes}",
+        "tolerance": repr(card.tolerance),
+        "libraries": f"openvino {here.openvino}, {here.onnxruntime}",
+        "candidates": ", ".join(map(str, found)),
+    }
+    return Plan(main, network(source) if source else None, found, facts, notes)
+
+
+def _mended(card: Card, path: Path, kept: Path) -> Graph:
+    try:
+        mend: Any = importlib.import_module("mien.models.mend")
+    except ImportError:
+        return Graph(path)
+    graph: Graph = mend.mended(card, path, kept)
+    return graph
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A file as it is."""
+
+    network: Path
+    source: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
