@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mien import pipeline
+from mien.bench.demo import Name
 from mien.errors import NoFaceError
 from mien.faces import people
 from mien.media import clip as clips
@@ -150,7 +151,7 @@ def test_what_is_said_of_a_picture(known: Runtime, shared: Path) -> None:
         meant(job(shared / "media/l10_no_face.jpg"), known, RETAIL.name)
 
 
-def tilted(name: scenes.demo.Name, degrees: float, height: float) -> scenes.Picture:
+def tilted(name: Name, degrees: float, height: float) -> scenes.Picture:
     """Mirrored, with the head on one side."""
     picture = Image.fromarray(scenes.close(name, height=height)).rotate(degrees, Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(picture, np.uint8)[:, ::-1])
