@@ -235,4 +235,4 @@ def best(catalogue: Catalogue, installed: Callable[[Card], bool]) -> Card | None
 def _unit(vectors: Float64) -> Float64:
     """Vectors (..., D) of length 1; a zero vector stays zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(lengths, 1e-30)
+    return np.asarray(vectors / np.maximum(lengths, 1e-30), np.float64)
