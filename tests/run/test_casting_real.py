@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from mien.errors import NoFaceError
 from mien.faces import people
 from mien.media import clip as clips
 from mien.media import decode
-from mien.models import detect
+from mien.models import detect, embed
 from mien.models.card import Card, File, Pixels, Tensor
 from mien.models.runtime import Runtime
 from mien.models.store import Store
@@ -28,18 +29,13 @@ from tests.faces import portraits
 from tests.models import networks
 from tests.regression import scenes
 
-RETAIL = Card(
+RETAIL = replace(
+    embed.RETAIL,
     name="small_retail",
-    task="embed",
     files=(File("face-reidentification-retail-0095_fp16w.onnx"),),
-    licence="Apache-2.0",
-    inputs=(Tensor("input", (3, 128, 128)),),
-    outputs=(Tensor("output", (256,)),),
-    pixels=Pixels(128, std=(1 / 255, 1 / 255, 1 / 255), order="BGR"),
-    template=((0.3156, 0.4616), (0.6826, 0.4616), (0.5003, 0.6405), (0.3495, 0.8247), (0.6534, 0.8247)),
-    same=0.45,
-    tolerance=0.0,
+    outputs=(Tensor("", (256,)),),
 )
+"""The same weights in another format."""
 MOBILE = Card(
     name="small_mobilefacenet",
     task="embed",

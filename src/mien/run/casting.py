@@ -38,7 +38,7 @@ def resolved(settings: Settings, known: Catalogue, store: Store) -> Settings:
     """
     name = settings.track.embedder
     if name == "auto":
-        best = embed.best(known, store)
+        best = embed.best(known, store.installed)
         name = "none" if best is None else best.name
     elif name != "none" and known.card(name).task != "embed":
         fitting = ", ".join(card.name for card in known.of("embed")) or "none"
