@@ -67,6 +67,15 @@ def test_version(tmp_path: Path) -> None:
         ),
         (["swap", "--target", "t.mp4", "-o", "o.mp4"], 2, "--source"),
         (["swap", "--source", "--target", "t.mp4", "-o", "o.mp4"], 2, "source: is empty"),
+        (["swap", "--role", "=left", "--target", "t.mp4", "-o", "o.mp4"], 2, "source: is empty"),
+        (["swap", "--role", "a.jpg=b.jpg", "--target", "t", "-o", "o"], 2, "--role a.jpg=b.jpg: 'b.jpg' is"),
+        (["swap", "--role", "a=1", "--who", "r", "--target", "t", "-o", "o"], 2, "--who: belongs to"),
+        (["swap", "--source", "s", "--faces", "her", "--target", "t", "-o", "o"], 2, "faces: 'her' is"),
+        (
+            ["swap", "--role", "a=1", "--role", "b=left", "--target", "none.mp4", "-o", "o.mp4"],
+            3,
+            "none.mp4: cannot be opened",
+        ),
         (["swap", "--source", "s", "--target", "t", "-o", "o", "--swap.light", "7"], 2, "--swap.light"),
         (["swap", "--source", "s", "--target", "t", "-o", "o", "--swap.model", "magic"], 2, "magic"),
         (["jobs", "continue", "abc"], 6, "abc: is no job"),
@@ -156,6 +165,10 @@ def test_every_event_becomes_one_object() -> None:
     assert [o["event"] for o in objects] == ["started", "progress", "warned", "finished"]
     assert objects[0] == {"event": "started", "job": "id", "folder": "f", "frames": 10, "resumed": 2}
     assert objects[3]["stages"] == {"swap": {"ms_per_frame": 1.5, "percent": 100.0}}
+    persons = {"person1": {"seconds": 1.5, "first": "0:00.040", "shots": 1, "tracks": [1, 3]}}
+    found = Finished(Path("o"), 10, 9, 1, 2.0, 5.0, persons=persons)
+    assert json.loads(json.dumps(show.plain(found)))["persons"] == persons
+    assert re.search(r"person1 +1\.50 s +0:00\.040 +1 +1, 3", show.summary(found))
     assert set(objects[3]) >= {"output", "frames", "faces", "people", "seconds", "fps", "stages", "engines"}
 
 
