@@ -162,7 +162,7 @@ def timed(call: Call, rows: Sequence[Rows]) -> tuple[list[Rows], float]:
     results: list[Rows] = []
     least = float("inf")
     spent, runs = 0.0, 0
-    while runs <= len(rows) or (spent < SECONDS and runs <= RUNS):
+    while runs < max(2, len(rows)) or (spent < SECONDS and runs <= RUNS):
         start = time.perf_counter()
         result = call(rows[runs % len(rows)])
         took = time.perf_counter() - start
