@@ -13,7 +13,9 @@ from pathlib import Path
 from mien.errors import MienError
 from mien.media import codecs
 from mien.models.card import Card
+from mien.models.choice import Book, Trial
 from mien.models.mediapipe import CARDS
+from mien.models.plan import BOOK
 from mien.models.runtime import Runtime, available_threads
 from mien.models.store import Store
 from mien.run.place import jobs_home
@@ -50,6 +52,7 @@ def examine() -> dict[str, dict[str, str]]:
         "machine": _machine(),
         "libraries": {name: _version(name) for name in LIBRARIES},
         "models": _models(),
+        "choices": _choices(),
         "codecs": _codecs(),
         "folders": _folders(),
     }
@@ -99,6 +102,26 @@ def _model(card: Card, store: Store, runtime: Runtime) -> str:
         return f"runs on {runtime.session(card).engine}"
     except MienError as error:
         return f"fails: {error}"
+
+
+def _choices() -> dict[str, str]:
+    """Every measured choice of an engine that is kept: how fast, how exact, and by how much the rest lost."""
+    found: dict[str, str] = {}
+    for facts, choice in Book(Store().home / BOOK).all():
+        card, asked = facts.get("card", "?"), facts.get("asked", "")
+        name = card if asked == "auto auto auto" else f"{card} ({asked})"
+        error = f", error {choice.error:.2%}" if choice.error else ""
+        rows = f", {choice.batch} at once" if choice.batch > 1 else ""
+        others = ", ".join(_trial(trial) for trial in choice.trials)
+        found[name] = f"{choice.label}, {choice.ms:.1f} ms each{rows}{error} (of {others})"
+    return found or {"none": "made with the first faces that a network sees"}
+
+
+def _trial(trial: Trial) -> str:
+    """One candidate of a choice."""
+    if trial.problem:
+        return f"{trial.engine} {trial.precision} fails"
+    return f"{trial.engine} {trial.precision} {trial.ms:.1f} ms {trial.error:.2%}"
 
 
 def _codecs() -> dict[str, str]:

@@ -25,6 +25,8 @@ SMALL = 4_000_000
 LARGE = 64_000_000
 """Networks of more bytes are compiled for two batch sizes at most, as each takes a copy of the weights."""
 
+BOOK = "choices.json"
+"""Name of the file with measured choices, in the store's home."""
 PLACE = ("card", "asked", "processor", "threads")
 """Facts of a choice that tell one user of the file from another; the others grow old."""
 
@@ -43,7 +45,7 @@ class Setup:
         self.threads = threads
         self.device = device
         self.budget = Budget(device.memory * 1_000_000)
-        self.book = Book(store.home / "choices.json")
+        self.book = Book(store.home / BOOK)
         self.turn = threading.Lock()
         """Held while something is measured: one at a time, so that they do not slow each other down."""
         self._looking = threading.Lock()
