@@ -311,10 +311,21 @@ class Net:
             part.unlink(missing_ok=True)
         return digest.hexdigest(), count
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the graph's layers and the shapes of its weights, hexadecimal."""
+        weights = [(weight.name, weight.shape, weight.dtype) for weight in self.weights]
+        return hashlib.sha256(self.header() + repr(weights).encode()).hexdigest()
+
+    def header(self) -> bytes:
+        """The serialised GraphProto without weights."""
+        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs)
+        head: bytes = graph.SerializeToString(deterministic=True)
+        return head
+
     def _blocks(self) -> Iterator[bytes | memoryview]:
         """The serialised ModelProto. A message's parts may be written one after the other."""
-        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs)
-        head = graph.SerializeToString(deterministic=True)
+        head = self.header()
         seed = zlib.crc32(self.name.encode())
         weights = sum(length(weight.stored) for weight in self.weights)
         model = helper.make_model(
