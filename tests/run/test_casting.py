@@ -115,6 +115,16 @@ def test_nobody_looks_like_the_picture() -> None:
     assert "person1 (tracks 1, 3), person2 (tracks 2, 5), person3 (track 4)" in caught.value.advice
 
 
+def test_somebody_may_be_absent_from_one_picture_of_many() -> None:
+    vectors = (embedding(1), embedding(5), None)
+    assert casting.assign(job(1, 5), THREE, vectors[:2], SAME, partial=True) == ((1, 3), ())
+    assert casting.assign(job(5, "2"), THREE, vectors[1:], SAME, partial=True) == ((), (2,))
+    with pytest.raises(NoFaceError, match="surely looks like this"):
+        casting.assign(job(5), THREE, vectors[1:2], SAME, partial=True)
+    small = replace(_tracks(_track(1, 0, 50, 100, 10)), embedder="network")
+    assert casting.assign(job(5, "1"), small, vectors[1:], SAME, partial=True) == ((), (1,))
+
+
 def test_two_pictures_of_one_person() -> None:
     with pytest.raises(NoFaceError) as caught:
         casting.assign(job(1, 2), THREE, (embedding(1), embedding(1, 0.5, 3)), SAME)

@@ -143,7 +143,12 @@ def recognised(frame: Frame, tracks: Tracks, runtime: Runtime, card: Card) -> Tr
 
 
 def assign(
-    job: Job, tracks: Tracks, meant: Sequence[Float32 | None] = (), same: float = 1.0
+    job: Job,
+    tracks: Tracks,
+    meant: Sequence[Float32 | None] = (),
+    same: float = 1.0,
+    *,
+    partial: bool = False,
 ) -> tuple[tuple[int, ...], ...]:
     """Each role's tracks; a track belongs to the first role that names it.
 
@@ -152,6 +157,8 @@ def assign(
         tracks: Of the target.
         meant: For each role the embedding of who is meant; empty where no role has pictures.
         same: Cosine from which the network that gave the embeddings is sure.
+        partial: Whether somebody shown by a picture may be absent as long as another role has somebody, as
+            in one picture of many.
 
     Returns:
         Track ids, a tuple for each role. Persons are given to roles with pictures one to one, so that the
@@ -162,7 +169,7 @@ def assign(
         SettingsError: A role names faces that do not exist.
         ValueError: Pictures without embeddings.
     """
-    alike = _alike(job, tracks, meant, same) if tracks.tracks else {}
+    alike = _alike(job, tracks, meant, same, partial) if tracks.tracks else {}
     found, taken = [], set[int]()
     for k, role in enumerate(job.cast):
         try:
@@ -176,7 +183,7 @@ def assign(
 
 
 def _alike(
-    job: Job, tracks: Tracks, meant: Sequence[Float32 | None], same: float
+    job: Job, tracks: Tracks, meant: Sequence[Float32 | None], same: float, partial: bool
 ) -> dict[int, tuple[int, ...]]:
     """The tracks of each role that has pictures, by its number."""
     rows = [k for k, role in enumerate(job.cast) if role.like]
@@ -188,12 +195,13 @@ def _alike(
     numbers, means = people.means(tracks)
     cosine = people.units(wanted) @ means.T if numbers else np.zeros((len(rows), 0))
     pairs = dict(matched(1.0 - cosine, 1.0 - same))
+    enough = partial and (pairs or len(rows) < len(job.cast))
     for row, k in enumerate(rows):
-        if row not in pairs:
+        if row not in pairs and not enough:
             cosines = dict(zip(numbers, cosine[row].tolist(), strict=True))
             raise _nobody(job, job.cast[k].like[0], tracks, cosines, same)
     cast = {person.number: person for person in people.cast(tracks)}
-    chosen = {row: [cast[numbers[column]]] for row, column in pairs.items()}
+    chosen = {row: [cast[numbers[pairs[row]]]] if row in pairs else [] for row in range(len(rows))}
     for column in np.argsort(-cosine.max(axis=0)):
         row, person = int(cosine[:, column].argmax()), cast[numbers[column]]
         # one human being may be two persons where cuts left it open: nobody else's, and never there at once
