@@ -43,18 +43,27 @@ def fold(network: Network) -> None:
             return
 
 
-def widen(network: Network) -> bool:
-    """Turn float16 into float32 everywhere, edges included; False where there is none.
+def halved(network: Network) -> bool:
+    """Whether something is computed in float16, and not only stored so."""
+    halves = {name for name, array in network.constants.items() if array.dtype == np.float16}
+    edges = any(port.type == TensorProto.FLOAT16 for port in (*network.inputs, *network.outputs))
+    return edges or any(
+        _makes(node, TensorProto.FLOAT16) or (node.op_type != "Cast" and not halves.isdisjoint(node.input))
+        for node in network.nodes
+    )
+
+
+def widen(network: Network) -> None:
+    """Turn float16 into float32 everywhere, edges included.
 
     What was rounded to float16 between two nodes no longer is, so results differ by that rounding.
     """
-    halves = [name for name, array in network.constants.items() if array.dtype == np.float16]
-    casts = [node for node in network.nodes if _makes(node, TensorProto.FLOAT16)]
-    if not halves and not casts:
-        return False
-    for name in halves:
-        network.constants[name] = network.constants[name].astype(np.float32)
-    for node in casts:
+    for name, array in network.constants.items():
+        if array.dtype == np.float16:
+            network.constants[name] = array.astype(np.float32)
+    for node in network.nodes:
+        if not _makes(node, TensorProto.FLOAT16):
+            continue
         for found in node.attribute:
             if found.name in ("to", "dtype"):
                 found.i = TensorProto.FLOAT
@@ -63,7 +72,6 @@ def widen(network: Network) -> bool:
                 found.t.CopyFrom(onnx.numpy_helper.from_array(wide))
     network.inputs = [_wide(port) for port in network.inputs]
     network.outputs = [_wide(port) for port in network.outputs]
-    return True
 
 
 def _makes(node: NodeProto, kind: int) -> bool:
