@@ -9,6 +9,7 @@ from io import BytesIO
 from types import MappingProxyType
 
 import av
+import numpy as np
 from av.codec import Codec
 
 from mien.media.facts import Hdr
@@ -128,12 +129,24 @@ def _rate(encode: Encode, crf: str) -> dict[str, str]:
 
 def _x264(encode: Encode, hdr: Hdr, lossless: bool) -> Recipe:
     parts = ["open-gop=0", "stitchable=1"]
+    if _avx512():
+        # x264's AVX-512 code of its macroblock tree reads memory that nobody wrote: the bytes then depend on
+        # what the process did before, and a continued job would differ from an undisturbed one.
+        parts.append("asm=avx2")
     if hdr.mastering:
         parts.append(f"mastering-display={hdr.x265()}")
     if hdr.light:
         parts.append(f"cll={hdr.light[0]},{hdr.light[1]}")
     rate = {"qp": "0"} if lossless else _rate(encode, f"{_crf(encode.quality, 17, 51):.2f}")
     return Recipe({"preset": _X264[encode.preset], "x264-params": ":".join(parts), **rate})
+
+
+@lru_cache(maxsize=1)
+def _avx512() -> bool:
+    """Whether this processor has AVX-512 (and so AVX2), as far as NumPy tells."""
+    core = getattr(np, "_core", None)
+    features = getattr(getattr(core, "_multiarray_umath", None), "__cpu_features__", {})
+    return bool(features.get("AVX512F", False))
 
 
 def _x265(encode: Encode, threads: int, hdr: Hdr, lossless: bool) -> Recipe:
