@@ -228,8 +228,9 @@ def test_killed_half_way_leaves_nothing_wrong_and_racing_processes_agree(tmp_pat
         with fetch_process(home, url) as first, fetch_process(home, url) as second:
             assert (first.wait(60), second.wait(60)) == (0, 0)
         assert (home / "models" / "net.tflite").read_bytes() == WEIGHTS
-        assert len(leftovers(home)) == 1
-        stale = home / "models" / leftovers(home)[0]
+        assert leftovers(home) == [], "what the killed one had was gone on with"
+        stale = home / "models" / "fetch-stale"
+        stale.mkdir()
         long_ago = time.time() - 2 * store_module.STALE_SECONDS
         os.utime(stale, (long_ago, long_ago))
         (home / "models" / "net.tflite").unlink()
