@@ -10,6 +10,7 @@ MienError
  ├─ NoFaceError         nothing to swap from, or nobody to swap
  ├─ JobError            a job folder cannot be used
  ├─ SettingsError       a setting that only the input shows to be wrong
+ ├─ ContentError        a clip that is not worked on
  └─ Cancelled           somebody asked to stop
 
 Contract breaks between our own functions are `ValueError` and `TypeError`.
@@ -74,6 +75,10 @@ class JobError(MienError):
 
 class SettingsError(MienError):
     """A setting that only the input shows to be wrong."""
+
+
+class ContentError(MienError):
+    """A clip is judged to be explicit and is not worked on."""
 
 
 class Cancelled(MienError):  # noqa: N818

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -22,10 +23,14 @@ from mien.images import cpu, geometry
 from mien.models import detect, embed, landmark, landmark68, pictures
 from mien.models.card import Card
 from mien.settings import Settings
-from mien.types import DENSE, Array, Float32, Float64, Frame, Progress, Tracks
+from mien.stages.patch import Timed, untimed
+from mien.types import DENSE, Array, Faces, Float32, Float64, Frame, Int64, Progress, Tracks
 
 if TYPE_CHECKING:
     from mien.models.runtime import Runtime
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _EVERY = 0.2
 """Seconds between two reports."""
@@ -40,6 +45,7 @@ def analyse(
     rate: Fraction,
     spill: Path,
     clip: str = "",
+    timed: Timed = untimed,
 ) -> Generator[Progress, None, Tracks]:
     """Pass one: find, follow, link and smooth every face. A caller takes the result with `yield from`.
 
@@ -52,6 +58,7 @@ def analyse(
         rate: Average frames per second.
         spill: Folder for intermediate landmarks and for the result, `spill / "clip.tracks"`.
         clip: Fingerprint of the clip, kept in the tracks.
+        timed: Told the stages `detect`, `landmark` and `embed`.
 
     Yields:
         Progress of the stages `analyse` and `smooth`, a few times a second.
@@ -64,7 +71,7 @@ def analyse(
     """
     spill.mkdir(parents=True, exist_ok=True)
     rough = spill / "rough.rows"
-    sight = eyes(runtime, settings)
+    sight = eyes(runtime, settings, timed)
     finer = sight.refine is not None
     with Spill(rough, landmark.POINTS + (landmark68.POINTS if finer else 0)) as rows:
         follower = Follower(sight, rows, settings.detect, settings.track, float(rate))
@@ -94,8 +101,8 @@ def analyse(
     return tracks
 
 
-def eyes(runtime: Runtime, settings: Settings) -> Eyes:
-    """The networks as plain functions."""
+def eyes(runtime: Runtime, settings: Settings, timed: Timed = untimed) -> Eyes:
+    """The networks as plain functions, their time told to `timed`."""
     skin = Skin.of(Topology.of(landmark.triangles(runtime.store)))
     network = runtime.catalogue.card(settings.detect.model)
     name, finer = settings.track.embedder, settings.track.refine
@@ -107,19 +114,39 @@ def eyes(runtime: Runtime, settings: Settings) -> Eyes:
         inside = np.column_stack([geometry.apply(roi, dense[:, :2]), dense[:, 2] * scale])
         return likeness.look(skin, crop, inside)
 
+    def find(frame: Frame, rows: Int64 | None, known: Faces, turned: bool) -> Faces:
+        with timed("detect"):
+            return detect.find(runtime, frame, settings.detect, rows=rows, known=known, turned=turned)
+
     return Eyes(
         windows=lambda size: detect.windows(network, size, settings.detect),
-        find=lambda frame, rows, known, turned: detect.find(
-            runtime, frame, settings.detect, rows=rows, known=known, turned=turned
-        ),
-        land=lambda frame, rois: landmark.landmarks(runtime, frame, rois),
+        find=find,
+        land=_told(timed, "landmark", lambda frame, rois: landmark.landmarks(runtime, frame, rois)),
         roi_points=landmark.roi_from_points,
         roi_dense=landmark.roi_from_dense,
         five=landmark.five,
         look=looked,
-        embedder=recogniser(runtime, runtime.catalogue.card(name)) if name not in ("auto", "none") else None,
-        refine=_refiner(runtime, runtime.catalogue.card(finer)) if finer else None,
+        embedder=_recogniser(runtime, name, timed),
+        refine=_told(timed, "landmark", _refiner(runtime, runtime.catalogue.card(finer))) if finer else None,
     )
+
+
+def _told(timed: Timed, stage: str, function: Callable[P, T]) -> Callable[P, T]:
+    """The same function; every call is a piece of a stage."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with timed(stage):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def _recogniser(runtime: Runtime, name: str, timed: Timed) -> Embedder | None:
+    """The network that tells people apart, if one is named."""
+    if name in ("auto", "none"):
+        return None
+    made = recogniser(runtime, runtime.catalogue.card(name))
+    return replace(made, cut=_told(timed, "embed", made.cut), embed=_told(timed, "embed", made.embed))
 
 
 def _refiner(runtime: Runtime, card: Card) -> Callable[[Frame, Float64], Float64]:

@@ -78,6 +78,8 @@ class Swap(Section):
     size: Annotated[int, Field(ge=0, le=1024)] = 0
     """Side in pixels of the square a swap network works on, a multiple of its own; 0 is its own. Larger ones
     are swapped in interleaved tiles and cost in proportion to their area."""
+    morph: Unit = 1.0
+    """For `.dfm` swappers that take it: how far the shape of the new face is taken, 0 to 1."""
     colour: Literal["none", "mean", "low", "histogram"] = "low"
     """How light and skin tone are taken from the target: not, by mean and deviation in CIELAB, by the low
     frequencies, or by the distribution of each channel."""

@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 1 another failure; 2 a wrong option or setting; 3 a clip or picture cannot be read or
 written; 4 no face; 5 a model or its engine; 6 the job's folder; 7 the result failed its verification;
-130 stopped by Ctrl-C.
+8 content that is not worked on; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ EXIT_CODES: tuple[tuple[type[errors.MienError], int], ...] = (
     (errors.RuntimeUnavailable, 5),
     (errors.JobError, 6),
     (errors.SettingsError, 2),
+    (errors.ContentError, 8),
     (errors.Cancelled, 130),
 )
 
@@ -206,12 +207,62 @@ def models(
     return models_.show(path)
 
 
+def bench(
+    target: Annotated[Path | None, tyro.conf.arg(metavar="VIDEO")] = None,
+    source: tuple[Path, ...] = (),
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="JSON")] = None,
+    frames: int = 60,
+    standins: bool = False,
+    compare: Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="JSON JSON")] = None,
+    faces: str = "prominent",
+    json: bool = False,
+    detect: Detect = Detect(),  # noqa: B008
+    track: Track = Track(),  # noqa: B008
+    swap: Swap = Swap(),  # noqa: B008
+    mask: Mask = Mask(),  # noqa: B008
+    enhance: Enhance = Enhance(),  # noqa: B008
+    safety: Safety = Safety(),  # noqa: B008
+    encode: Encode = Encode(),  # noqa: B008
+    device: Device = Device(),  # noqa: B008
+) -> int:
+    """Measure where the time of a swap goes: every stage and network, on this machine.
+
+    Args:
+        target: The video to work on; without it a clip is made from the demo's portrait.
+        source: Pictures that show the new face; without them the demo's other portrait.
+        output: A JSON file to write; a Markdown file and a PNG chart get the same name beside it.
+        frames: How many frames of the clip are used; 0 for all of a given one.
+        standins: Run without weights: networks of the same layers and cost with made-up ones. Everything
+            that is written says so.
+        compare: Two results to show side by side; nothing is run.
+        faces: Whose face is replaced, as in `mien swap`.
+        json: Print events and result as one JSON object a line.
+        detect: Finding faces.
+        track: Following faces.
+        swap: Replacing the face.
+        mask: Where the new face is shown.
+        enhance: Restoring the new face.
+        safety: Judging whether a clip may be worked on.
+        encode: Writing the result.
+        device: The machine.
+    """
+    from mien.app import bench as bench_
+
+    if compare is not None:
+        return bench_.compare(*compare)
+    groups = {"detect": detect, "track": track, "swap": swap, "mask": mask, "enhance": enhance}
+    settings = Settings.model_validate({**groups, "safety": safety, "encode": encode, "device": device})
+    asked = bench_.Asked(target, source, faces, frames, standins, settings)
+    return bench_.bench(asked, output, json)
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     "swap": swap,
     "analyse": analyse,
     "jobs": jobs,
     "models": models,
     "doctor": doctor,
+    "bench": bench,
 }
 
 

@@ -64,6 +64,17 @@ def _strip(upper: tuple[int, ...], lower: tuple[int, ...]) -> list[tuple[int, in
     return [t for t in found if len(set(t)) == 3]
 
 
+SIXTY_EIGHT = (
+    *(127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356),
+    *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),
+    *(168, 197, 5, 4, 75, 97, 2, 326, 305),
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
+    *(78, 81, 13, 311, 308, 402, 14, 178),
+)
+"""The vertices nearest to the 68 points of the Multi-PIE mark-up, in its order: jaw, brows, nose, eyes, lips."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Topology:
     """The triangles of the face mesh with its three openings closed."""

@@ -54,7 +54,9 @@ def relight(face: Float32, target: Float32, weight: Float32, amount: float) -> F
     return face * cpu.resize(np.asarray(gain, np.float32), (width, height))
 
 
-def match_detail(face: Float32, target: Float32, skin: Float32, amount: float) -> Float32:
+def match_detail(
+    face: Float32, target: Float32, skin: Float32, amount: float, *, damp: bool = True
+) -> Float32:
     """Give `face` the sharpness and the grain of `target`.
 
     Two octaves of detail are compared on the skin. Where the face has more than the target its
@@ -66,6 +68,7 @@ def match_detail(face: Float32, target: Float32, skin: Float32, amount: float) -
         target: (H, W, 3) R'G'B'.
         skin: (h, w) 0 to 1, where to compare, the same view at any size.
         amount: 0 leaves the face as it is, 1 matches fully.
+        damp: Whether detail may be taken from the face, too; not where somebody asked for it.
 
     Returns:
         (H, W, 3) R'G'B'.
@@ -82,7 +85,7 @@ def match_detail(face: Float32, target: Float32, skin: Float32, amount: float) -
     damp_fine = amount * max(0.0, 1.0 - want_fine / have_fine)
     damp_medium = amount * max(0.0, 1.0 - want_medium / have_medium)
     result = face
-    if max(damp_fine, damp_medium) > 0.02:
+    if damp and max(damp_fine, damp_medium) > 0.02:
         blurred = cpu.blur(face, FINE)
         coarse = cpu.blur(blurred, MEDIUM)
         result = (

@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.faces import anatomy, blend, complexion, raster
 from mien.faces.anatomy import Topology
-from mien.images import cpu
+from mien.images import cpu, geometry
 from mien.settings import Mask, Swap
 from mien.types import Float32, Float64, Int64, Portrait
 
@@ -78,14 +78,7 @@ def frame_matrix(dense: Float64, margin: float = MARGIN) -> tuple[Float64, tuple
     Returns:
         (2, 3) affine from display pixels to crop pixels, and the crop's width and height.
     """
-    low, high = dense[:, :2].min(axis=0), dense[:, :2].max(axis=0)
-    # Sides move in coarse steps, so that grids laid over the crop do not shimmer.
-    sides = np.ceil((high - low) * (1.0 + 2.0 * margin) / 16.0) * 16.0
-    origin = np.floor((low + high - sides) / 2.0)
-    scale = min(1.0, LARGEST / float(sides.max()))
-    matrix = np.array([[scale, 0.0, -origin[0] * scale], [0.0, scale, -origin[1] * scale]])
-    width, height = np.maximum(np.round(sides * scale), 16.0).astype(int)
-    return matrix, (int(width), int(height))
+    return geometry.upright(geometry.expand(geometry.box_of(dense[:, :2]), 1.0 + 2.0 * margin), LARGEST)
 
 
 def prepare(portraits: Sequence[Portrait], topology: Topology) -> Texture:
@@ -194,7 +187,7 @@ def swap(texture: Texture, crop: Float32, dense: Float64, swap: Swap, mask: Mask
     skin = area * (1.0 - parts)
     face = blend.relight(face, low, skin, swap.light)
     face = blend.match_detail(face, crop, skin, swap.grain)
-    return face, cpu.resize(area * np.float32(swap.strength), (width, height))
+    return face, cpu.resize(area * np.float32(min(swap.strength, 1.0)), (width, height))
 
 
 def _fits(texture: Texture, dense: Float64) -> list[tuple[View, float]]:

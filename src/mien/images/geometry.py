@@ -237,6 +237,25 @@ def square(box: ArrayLike) -> Float64:
     return np.concatenate([center - half, center + half], -1)
 
 
+def upright(box: ArrayLike, largest: int = 1024) -> tuple[Float64, tuple[int, int]]:
+    """Where to cut an upright crop around a box: on whole pixels, at the frame's own scale.
+
+    Args:
+        box: (4,) display pixels.
+        largest: Longest side of the crop in pixels; a larger box is reduced to it.
+
+    Returns:
+        (2, 3) affine from display pixels to crop pixels, and the crop's width and height.
+    """
+    b = np.asarray(box, np.float64)
+    # Sides move in coarse steps, so that grids laid over the crop do not shimmer.
+    sides = np.ceil((b[2:] - b[:2]) / 16.0) * 16.0
+    origin = np.floor((b[:2] + b[2:] - sides) / 2.0)
+    scale = min(1.0, largest / float(sides.max()))
+    width, height = np.maximum(np.round(sides * scale), 16.0).astype(int)
+    return scaling(scale, scale, (-origin[0] * scale, -origin[1] * scale)), (int(width), int(height))
+
+
 def area(box: ArrayLike) -> Any:
     """Area of boxes (..., 4) in square pixels: (...,); an inside-out box has none."""
     b = np.asarray(box, np.float64)

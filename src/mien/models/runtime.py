@@ -72,6 +72,15 @@ class Runtime:
             found = [(card.name, session.choice) for card, session in self._sessions.items()]
         return {name: choice for name, choice in found if choice is not None}
 
+    def times(self, frames: int) -> dict[str, dict[str, float]]:
+        """Card name to what its network took, see `Tally.table`; of those that ran.
+
+        Args:
+            frames: Frames that the work was for.
+        """
+        with self._lock:
+            return {c.name: s.tally.table(frames) for c, s in self._sessions.items() if s.tally.calls}
+
     def close(self) -> None:
         """Close every session."""
         with self._lock:

@@ -12,12 +12,14 @@ import numpy as np
 from mien.errors import MienError, ModelError
 from mien.models import choice as choosing
 from mien.models import engines
+from mien.models.budget import give_back
 from mien.models.card import Card
 from mien.models.choice import Choice
 from mien.models.engine import Call, Candidate, Engine
 from mien.models.fit import ADVICE, Fit, MismatchError, fit, rows, same_shape
 from mien.models.plan import LARGE, PLACE, Plan, Setup, plan
 from mien.models.store import AGAIN
+from mien.models.tally import Tally
 from mien.types import Array, Float32
 
 
@@ -48,6 +50,7 @@ class Session:
         self._maker: Engine | None = None
         self._idle: dict[tuple[bool, int], list[Call]] = {}
         self._label = ""
+        self.tally = Tally()
 
     @property
     def name(self) -> str:
@@ -146,6 +149,7 @@ class Session:
             self._held = False
             self._loaded = self._maker = None
             self._idle.clear()
+        give_back()
 
     def close(self) -> None:
         """Let go of everything; `run` fails afterwards."""
@@ -203,7 +207,8 @@ class Session:
             idle = self._idle.setdefault(key, [])
             call = idle.pop() if idle else engine.prepare(batch)
         try:
-            result = call({name: np.ascontiguousarray(array) for name, array in given.items()})
+            with self.tally.call(batch):
+                result = call({name: np.ascontiguousarray(array) for name, array in given.items()})
         except (MienError, MemoryError):
             raise
         except Exception as error:  # each engine has classes of its own
@@ -290,6 +295,7 @@ class Session:
         with self._lock:
             self._loaded = None
             self._idle.clear()
+        give_back()
         engine = engines.load(ours.network, candidate)
         if ours.source is not None and self._maker is None:
             self._maker = engines.load(ours.source, Candidate(ours.candidates[0].engine, "f32"))
@@ -304,6 +310,7 @@ class Session:
         self._fit = fits
         size = self._sizes()[0]
         call = engine.prepare(size)
+        give_back()  # what reading and packing the weights has left over
         with self._lock:
             self._idle[False, size] = [call]
             self._loaded = (candidate, engine)

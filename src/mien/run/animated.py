@@ -6,28 +6,27 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 
 from mien import pipeline
 from mien.errors import Cancelled, MediaError
 from mien.media import animation as animations
 from mien.media import clip as clips
-from mien.models.runtime import Runtime
-from mien.run import source
+from mien.run import gate
 from mien.run.clock import Clock
+from mien.run.order import Order, edit, opened, order, parts, prepared, unchanged
 from mien.run.place import kept_in, tracks_home
-from mien.run.report import EVERY, Meter, fetched
-from mien.run.video import assign, cards, renderer, unchanged
+from mien.run.render import batches, renderer, together
+from mien.run.report import EVERY, Meter
 from mien.settings import Job
 from mien.trust import label
 from mien.types import Event, Finished, Frame, Progress, Started, Warned
 
 
-def swap(job: Job) -> Generator[Event, None, None]:
+def swap(job: Job, home: Path | None = None) -> Generator[Event, None, None]:
     """Render a job whose target is an animation. It is short, so a stopped run begins anew.
 
     Raises:
@@ -40,33 +39,35 @@ def swap(job: Job) -> Generator[Event, None, None]:
     with clock.stage("probe"):
         facts = animations.read_animation(job.target)
         mark = clips.fingerprint(job.target)
+        wanted = order(job, home)
     count = len(facts.durations)
     yield Started("", job.output.parent, count)
-    store = yield from fetched(cards(job.settings))
-    with kept_in(tracks_home()), Runtime(job.settings.device.threads, store) as runtime:
-        textures = []
-        for role in job.cast:
-            made_of = source.texture(role, runtime, job.settings)
-            textures.append((yield from clock.run("source", made_of)))
-        work = Path(tempfile.mkdtemp(prefix=".work-", dir=_made(tracks_home())))
+    with kept_in(tracks_home(home)), (yield from opened(wanted)) as runtime:
+        with clock.stage("content"):
+            gate.check(str(job.target), animations.frames(facts), wanted.judges, runtime)
+        cast = yield from prepared(wanted, runtime, clock)
+        work = Path(tempfile.mkdtemp(prefix=".work-", dir=_made(tracks_home(home))))
         try:
             finding = pipeline.analyse(
                 clock.iterate("decode 1", animations.frames(facts)),
                 runtime,
-                job.settings,
+                wanted.settings,
                 total=count,
                 rate=_rate(facts),
                 spill=work,
                 clip=mark,
+                timed=clock.stage,
             )
             tracks = yield from clock.run("find", finding)
-            parts = assign(job, textures, tracks)
-            yield from unchanged(job, parts, tracks)
-            notes = yield from _written(job, facts, renderer(parts, tracks, job.settings, clock.stage), clock)
+            ready = parts(wanted, cast, runtime, tracks)
+            yield from unchanged(wanted, ready, tracks)
+            render = renderer(ready, tracks, runtime, clock.stage)
+            batch = together(ready, wanted.settings.device)
+            notes = yield from _written(wanted, facts, render, batch, clock)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         yield from (Warned(str(job.output), text) for text in (*facts.info.notes, *notes))
-        chosen = [t for t in tracks.tracks if any(t.id in part.ids for part in parts)]
+        chosen = [t for t in tracks.tracks if any(t.id in part.ids for part in ready)]
         seconds = time.monotonic() - began
         yield Finished(
             output=job.output,
@@ -77,23 +78,28 @@ def swap(job: Job) -> Generator[Event, None, None]:
             fps=round(count / seconds, 2),
             stages=clock.table(count),
             engines=runtime.engines,
+            networks=runtime.times(count),
+            content=wanted.content,
         )
 
 
 def _written(
-    job: Job, facts: animations.Animation, render: Callable[[Frame], Frame], clock: Clock
+    wanted: Order,
+    facts: animations.Animation,
+    render: Callable[[Sequence[Frame]], Sequence[Frame]],
+    batch: int,
+    clock: Clock,
 ) -> Generator[Progress, None, tuple[str, ...]]:
     """Write the changed frames in a thread of its own; returns what could not be kept."""
-    edit = label.Edit(version("mien"), (f"face replaced ({job.settings.swap.model})",))
-    count, done, stop = len(facts.durations), 0, threading.Event()
+    job, count, done, stop = wanted.job, len(facts.durations), 0, threading.Event()
 
     def pictures() -> Iterator[Frame]:
         nonlocal done
-        for frame in clock.iterate("decode", animations.frames(facts)):
+        for some in batches(clock.iterate("decode", animations.frames(facts)), batch, (count,)):
             if stop.is_set():
                 raise Cancelled(job.output, "stopped")
-            yield render(frame)
-            done += 1
+            yield from render(some)
+            done += len(some)
 
     meter = Meter("render", count)
     with ThreadPoolExecutor(1, thread_name_prefix="mien-write") as pool:
@@ -103,7 +109,7 @@ def _written(
             pictures(),
             facts,
             quality=job.settings.encode.quality,
-            xmp=label.xmp(edit, facts.info.xmp),
+            xmp=label.xmp(edit(wanted), facts.info.xmp),
         )
         try:
             while not wait((work,), EVERY).done:

@@ -14,14 +14,14 @@ from mien.models.store import default_home
 from mien.settings import Job
 
 
-def jobs_home() -> Path:
+def jobs_home(home: Path | None = None) -> Path:
     """Folder of all jobs that were not given one."""
-    return default_home() / "jobs"
+    return (home or default_home()) / "jobs"
 
 
-def tracks_home() -> Path:
+def tracks_home(home: Path | None = None) -> Path:
     """Folder of saved analyses, by id, for every later run on the same clip."""
-    return default_home() / "tracks"
+    return (home or default_home()) / "tracks"
 
 
 def absolute(job: Job) -> Job:

@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from mien.models.card import Card
 from mien.models.store import Store
@@ -39,14 +40,14 @@ class Meter:
         yield Progress(self._stage, done, self._total, round(speed, 2), round(left / max(speed, 1e-9), 1))
 
 
-def fetched(cards: Sequence[Card]) -> Generator[Progress, None, Store]:
+def fetched(cards: Sequence[Card], home: Path | None = None) -> Generator[Progress, None, Store]:
     """A store that has the files of all cards; progress in bytes while something is fetched.
 
     Raises:
         ModelError: A file cannot be had.
     """
     told: queue.Queue[tuple[str, int, int]] = queue.Queue()
-    store = Store(on_progress=lambda label, done, total: told.put((label, done, total)))
+    store = Store(home, on_progress=lambda label, done, total: told.put((label, done, total)))
     with ThreadPoolExecutor(1, thread_name_prefix="mien-fetch") as pool:
         work = pool.submit(lambda: [store.locate(card) for card in cards])
         while not work.done() or not told.empty():

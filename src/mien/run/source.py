@@ -1,44 +1,52 @@
-"""From sources, pictures and videos of somebody, to the texture the swapper needs."""
+"""From sources, pictures and videos of somebody, to an identity."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mien import stages
-from mien.errors import NoFaceError, SettingsError
-from mien.faces import mesh
+from mien.errors import NoFaceError
 from mien.media import animation, sequence
 from mien.media import clip as clips
 from mien.media.decode import frames
 from mien.media.image import read_image
+from mien.models import embed
+from mien.models.card import Card
 from mien.models.runtime import Runtime
 from mien.settings import Detect, Role, Settings
-from mien.types import Frame, Portrait, Warned
+from mien.stages.describe import describe, varied
+from mien.types import Frame, Identity, Portrait, Warned
 
 SAMPLES = 24
 """Frames of a source video that are looked at, evenly spread."""
 
 
-def texture(role: Role, runtime: Runtime, settings: Settings) -> Generator[Warned, None, mesh.Texture]:
-    """What the swapper needs of an identity.
+def identity(
+    role: Role, runtime: Runtime, settings: Settings, embedders: Sequence[Card] = ()
+) -> Generator[Warned, None, Identity]:
+    """Who somebody becomes.
+
+    Args:
+        role: Its sources are read; an identity without any has no portraits.
+        runtime: Where the networks run.
+        settings: How faces are found.
+        embedders: Networks whose vectors are wanted.
 
     Yields:
         What is not as good as it could be.
 
     Raises:
-        SettingsError: There are no sources.
         NoFaceError: A source shows no face.
     """
-    if not role.sources:
-        raise SettingsError("source", "is empty", "Give at least one picture or video of the new face.")
     portraits: list[Portrait] = []
     for path in role.sources:
         portraits += yield from _portraits(path, runtime, settings)
-    return mesh.prepare(stages.varied(portraits), stages.topology(runtime))
+    chosen = varied(portraits)
+    vectors = {card.name: embed.describe(runtime, card, chosen) for card in embedders if chosen}
+    return Identity(", ".join(path.stem for path in role.sources), chosen, vectors)
 
 
 def _portraits(path: Path, runtime: Runtime, settings: Settings) -> Generator[Warned, None, list[Portrait]]:
@@ -46,7 +54,7 @@ def _portraits(path: Path, runtime: Runtime, settings: Settings) -> Generator[Wa
     found: list[Portrait] = []
     most = 0
     for frame in pictures(path, settings.device.threads):
-        portrait, count = stages.describe(frame, runtime, settings.detect)
+        portrait, count = describe(frame, runtime, settings.detect)
         most = max(most, count)
         if portrait is not None:
             found.append(portrait)

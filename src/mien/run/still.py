@@ -103,6 +103,8 @@ def _one(
         gate.check(str(picture), (frame,), wanted.judges, runtime)
     with clock.stage("find"):
         found = detect.find(runtime, frame, wanted.settings.detect)
+        if finer := wanted.settings.track.refine:
+            found = landmark68.refined(runtime, runtime.catalogue.card(finer), frame, found)
     notes = list(info.notes)
     count = 0
     if len(found) == 0:
@@ -122,9 +124,7 @@ def _one(
     return tuple(notes), count
 
 
-def _changed(
-    wanted: Order, cast: Cast, runtime: Runtime, clock: Clock, frame: Frame, found: Faces
-) -> int:
+def _changed(wanted: Order, cast: Cast, runtime: Runtime, clock: Clock, frame: Frame, found: Faces) -> int:
     """Change the faces of one picture that are meant; returns how many."""
     tracks = as_tracks(frame, found)
     mixed = any(asked.swap.strength != 1.0 for asked in wanted.own)

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from mien.errors import MediaError, SettingsError
 from mien.faces import people
 from mien.media import sequence
-from mien.run import animated, sheet, still, video
+from mien.run import animated, casting, sheet, still, video
 from mien.run.place import absolute, check_output
-from mien.settings import Encode, Job, Settings
+from mien.settings import Encode, Job, Role, Settings
 from mien.types import Event, Warned
 
 __all__ = ["analyse", "swap"]
 
 
-def swap(job: Job, *, folder: Path | None = None) -> Generator[Event, None, None]:
+def swap(job: Job, *, folder: Path | None = None, home: Path | None = None) -> Generator[Event, None, None]:
     """Replace faces in a video, a picture, an animation or a folder of pictures.
 
     A run that was stopped continues where it was when the same job is given again.
@@ -29,6 +30,7 @@ def swap(job: Job, *, folder: Path | None = None) -> Generator[Event, None, None
     Args:
         job: What to do.
         folder: Where the job's state is kept; None for one in the cache, named by the job's id.
+        home: The cache: models, jobs and analyses; None for the user's own.
 
     Raises:
         MienError: See `mien.errors`; nothing but whole files appears under the output's name.
@@ -37,14 +39,16 @@ def swap(job: Job, *, folder: Path | None = None) -> Generator[Event, None, None
     _check(job)
     kind = sequence.kind(job.target)
     if kind not in ("image", "sequence"):
-        check_output(job.output, (job.target, *(path for role in job.cast for path in role.sources)))
+        check_output(
+            job.output, (job.target, *(path for role in job.cast for path in (*role.sources, *role.like)))
+        )
     if kind == "other":
-        yield from _once(video.swap(job, folder.expanduser().absolute() if folder else None))
+        yield from _once(video.swap(job, folder.expanduser().absolute() if folder else None, home))
         return
     if job.start or job.end:
         advice = "Leave them out for pictures and animations."
         raise SettingsError("start, end", "work on videos only", advice)
-    with closing(animated.swap(job) if kind == "animation" else still.swap(job)) as work:
+    with closing(animated.swap(job, home) if kind == "animation" else still.swap(job, home)) as work:
         yield next(work)
         yield from _idle(job, folder)
         yield from work
@@ -64,16 +68,18 @@ def _once(events: Generator[Event, None, None]) -> Generator[Event, None, None]:
 
 def _check(job: Job) -> None:
     """What can be seen to be wrong before a file is opened."""
-    if not job.cast or any(not role.sources for role in job.cast):
-        raise SettingsError("source", "is empty", "Give at least one picture or video of the new face.")
+    shown = [bool(role.sources) or _knows(role, job.settings) for role in job.cast]
+    if not all(shown) or not shown:
+        advice = "Give at least one picture or video of the new face, with --source or --role."
+        raise SettingsError("source", "is empty", advice)
     for role in job.cast:
-        word = role.faces.strip().lower()
-        if word not in people.WORDS and not all(part.strip().isdecimal() for part in word.split(",")):
-            problem = f"{role.faces!r} is neither a word nor a list of track ids"
-            raise SettingsError("faces", problem, f'Use {", ".join(people.WORDS)} or ids such as "1,4".')
-    if job.settings.swap.model != "mesh":
-        problem = f"{job.settings.swap.model!r} is not known"
-        raise SettingsError("swap.model", problem, 'The one swapper of this version is "mesh".')
+        if not role.like:
+            people.listed(role.faces)
+
+
+def _knows(role: Role, settings: Settings) -> bool:
+    """Whether a role's swapper knows one face only and needs no source."""
+    return (role.swap or settings.swap).model.lower().endswith(".dfm")
 
 
 def _idle(job: Job, folder: Path | None) -> Iterator[Warned]:
@@ -101,7 +107,7 @@ def analyse(
         target: The video.
         output: The tracks file to write.
         settings: How faces are found and followed.
-        sheet_path: A picture to write that shows everybody with their track ids.
+        sheet_path: A picture to write that shows everybody: persons, and tracks with their ids.
         start: First moment, as in `Job`.
         end: Moment after the last one, as in `Job`.
 
@@ -119,4 +125,4 @@ def analyse(
     film, tracks, finished = yield from video.analyse(target, output, settings or Settings(), start, end)
     if sheet_path is not None and not sheet.everybody(film.clip, film.index, tracks, sheet_path):
         yield Warned(str(sheet_path), "is not written: there is nobody to show")
-    yield finished
+    yield replace(finished, persons=casting.persons(tracks, film.index, film.clip))

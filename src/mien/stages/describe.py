@@ -1,28 +1,21 @@
-"""What is done to faces: settings become functions over frames and faces.
-
-`describe` turns a picture of somebody into a portrait, `swap` replaces faces in a frame. They
-keep no state, so frames may be worked on in any order and by several threads at once.
-"""
+"""From pictures of somebody to portraits: the best views of one face."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mien.faces import anatomy, mesh
 from mien.images import cpu, geometry
 from mien.models import detect, landmark
-from mien.settings import Detect, Settings
-from mien.types import Colour, Faces, Float32, Float64, Frame, Layout, Portrait
+from mien.settings import Detect
+from mien.stages.patch import moved
+from mien.types import Colour, Float32, Float64, Frame, Layout, Portrait
 
 if TYPE_CHECKING:
     from mien.models.runtime import Runtime
-
-Timed: TypeAlias = Callable[[str], AbstractContextManager[None]]
-"""Gives a context in which a stage of that name runs, to be timed."""
 
 VIEWS = 6
 """Most portraits of an identity; more views of a source add little and cost time in every frame."""
@@ -32,11 +25,6 @@ PORTRAIT_MARGIN = 0.25
 """Room around a source's landmarks, as a share of their extent: the landmarker needs some."""
 _RGB24 = Layout("rgb24", "rgb", 8, ((0, 1, 2),))
 _RGB = Colour(matrix="rgb", full_range=True)
-
-
-def untimed(stage: str) -> AbstractContextManager[None]:
-    """Times nothing."""
-    return nullcontext()
 
 
 def topology(runtime: Runtime) -> anatomy.Topology:
@@ -101,36 +89,3 @@ def _mirrored(rgb: Float32, dense: Float64, runtime: Runtime) -> Float64 | None:
     first, _ = landmark.landmarks(runtime, frame, landmark.roi_from_points(points))
     again, presence = landmark.landmarks(runtime, frame, landmark.roi_from_dense(first))
     return again[0] if presence[0] > 0.5 else None
-
-
-def moved(dense: Float64, matrix: Float64) -> Float64:
-    """(N, 3) dense landmarks under a (2, 3) affine: depth is scaled like the rest."""
-    place = geometry.apply(matrix, dense[:, :2])
-    return np.column_stack([place, dense[:, 2] * geometry.affine_scale(matrix)])
-
-
-def swap(
-    frame: Frame, faces: Faces, texture: mesh.Texture, settings: Settings, timed: Timed = untimed
-) -> None:
-    """Put an identity's face on faces of a frame, in place.
-
-    Args:
-        frame: Its planes are written inside the faces only.
-        faces: With dense landmarks; the smallest is painted first, so that nearer faces cover it.
-        texture: The identity, prepared.
-        settings: Its `swap` and `mask` groups are used.
-        timed: Told the stages `crop`, `swap` and `paste`.
-
-    Raises:
-        ValueError: The faces have no dense landmarks.
-    """
-    if faces.dense is None:
-        raise ValueError("faces: expected dense landmarks, got none")
-    for k in np.argsort(geometry.area(faces.box), kind="stable"):
-        matrix, size = mesh.frame_matrix(faces.dense[k])
-        with timed("crop"):
-            crop = cpu.crop(frame, matrix, size)
-        with timed("swap"):
-            rgb, mask = mesh.swap(texture, crop, moved(faces.dense[k], matrix), settings.swap, settings.mask)
-        with timed("paste"):
-            cpu.paste(frame, rgb, mask, matrix)

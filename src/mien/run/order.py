@@ -1,0 +1,140 @@
+"""What videos, pictures and animations have in common: a job settled before work begins, and its cast."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from mien.models import catalogue
+from mien.models.card import Card
+from mien.models.catalogue import Catalogue
+from mien.models.runtime import Runtime, available_threads
+from mien.models.store import Store
+from mien.run import casting, gate, needs, source
+from mien.run.clock import Clock
+from mien.run.render import Part
+from mien.run.report import fetched
+from mien.settings import Job, Settings
+from mien.stages.look import look
+from mien.trust import label
+from mien.types import Event, Float32, Identity, Tracks, Warned
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job with every name in it looked up."""
+
+    job: Job
+    settings: Settings
+    """The job's, with what was left open decided."""
+    known: Catalogue
+    home: Path | None
+    used: tuple[Card, ...]
+    """Every network that the job needs."""
+    judges: tuple[Card, ...]
+    """Those among them that judge the content."""
+
+    @property
+    def threads(self) -> int:
+        """Processor threads that the job gets."""
+        return self.settings.device.threads or available_threads()
+
+    @property
+    def own(self) -> tuple[Settings, ...]:
+        """Each role's settings."""
+        return tuple(needs.own(role, self.settings) for role in self.job.cast)
+
+    @property
+    def embedder(self) -> Card | None:
+        """The network that tells people apart; None where there is none."""
+        return casting.embedder(self.settings, self.known)
+
+    @property
+    def content(self) -> str:
+        """What the result says about the gate."""
+        return gate.note(self.settings.safety, self.judges)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The roles of a job, as far as they can be prepared without the target."""
+
+    identities: tuple[Identity, ...]
+    meant: tuple[Float32 | None, ...]
+    """For each role the vector of the person it is for; None where it goes by words."""
+
+
+def order(job: Job, home: Path | None = None) -> Order:
+    """Settle a job: what is wrong with its settings is said here, before any work.
+
+    Args:
+        job: With absolute paths.
+        home: Folder of models, jobs and analyses; None for the default one.
+
+    Raises:
+        UnknownModel: A setting names no card.
+        SettingsError: A setting does not fit.
+        ModelError: Something asks for a network that nobody has, or whose licence is not accepted.
+    """
+    known, store = catalogue.load(home), Store(home)
+    settings = casting.resolved(job.settings, known, store)
+    casting.check(job, casting.embedder(settings, known))
+    judges = gate.judges(settings.safety, known, store)
+    used = tuple(dict.fromkeys((*needs.cards(job, settings, known), *judges)))
+    return Order(job, settings, known, home, used, judges)
+
+
+def opened(order: Order) -> Generator[Event, None, Runtime]:
+    """A runtime with every file that the job needs; the caller closes it.
+
+    Raises:
+        ModelError: A file cannot be had.
+    """
+    store = yield from fetched(order.used, order.home)
+    return Runtime(order.threads, store, order.known, order.settings.device)
+
+
+def prepared(order: Order, runtime: Runtime, clock: Clock) -> Generator[Warned, None, Cast]:
+    """Read every role's sources, and the pictures of the people they are for.
+
+    Raises:
+        NoFaceError: One of them shows no face.
+    """
+    identities: list[Identity] = []
+    for role, asked in zip(order.job.cast, order.own, strict=True):
+        network = needs.swapper(asked, order.known)
+        made = source.identity(role, runtime, order.settings, needs.embedders(network, order.known))
+        identities.append((yield from clock.run("source", made)))
+    meant = yield from clock.run("source", casting.meant(order.job, runtime, order.settings))
+    return Cast(tuple(identities), meant)
+
+
+def parts(order: Order, cast: Cast, runtime: Runtime, tracks: Tracks) -> tuple[Part, ...]:
+    """Each role's look and tracks.
+
+    Raises:
+        NoFaceError: Nobody is to be changed.
+        SettingsError: A role names tracks or persons that are not there.
+    """
+    same = order.embedder.same if order.embedder else 1.0
+    ids = casting.assign(order.job, tracks, cast.meant, same)
+    made: list[Part] = []
+    for asked, identity, chosen in zip(order.own, cast.identities, ids, strict=True):
+        network = needs.swapper(asked, order.known)
+        whom = [track for track in tracks.tracks if track.id in chosen]
+        made.append(Part(look(runtime, identity, network, asked, whom), tuple(chosen)))
+    return tuple(made)
+
+
+def unchanged(order: Order, parts: Sequence[Part], tracks: Tracks) -> Generator[Warned, None, None]:
+    """What there is to say about people whom nobody is surely meant to change."""
+    yield from casting.unchanged(order.job, [part.ids for part in parts], tracks)
+
+
+def edit(order: Order) -> label.Edit:
+    """What the result says was done to it."""
+    models = dict.fromkeys(asked.swap.model for asked in order.own)
+    swaps = tuple(f"face replaced ({Path(model).name})" for model in models)
+    return label.Edit(version("mien"), (*swaps, *needs.describing(order.used)))

@@ -1,0 +1,1 @@
+"""What is done to faces: settings become functions over frames and faces. They keep no state."""
