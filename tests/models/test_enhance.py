@@ -52,7 +52,13 @@ def test_every_published_network_has_a_card_and_a_fact() -> None:
     assert all(card.task == "enhance" for card in enhance.CARDS)
 
 
-@pytest.mark.parametrize(("name", "facts"), rows_of(FACTS))
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        pytest.param(name, row, id=name, marks=[pytest.mark.slow] if row[0] > 1024 else [])
+        for name, row in FACTS.items()
+    ],
+)
 def test_channels_and_ranges(name: str, facts: tuple[int, str], tmp_path: Path) -> None:
     side = facts[0]
     count = 2 if side <= 512 else 1

@@ -155,13 +155,16 @@ def run(
     for name, rows in conditions.items():
         if len(rows) != count:
             raise ValueError(f"{card.name}: {name}: expected {count} rows, one a crop, got {len(rows)}")
+    masked = len(card.outputs) > 1
+    if not count:
+        return np.empty(crops.shape, np.float32), np.empty(crops.shape[:3], np.float32) if masked else None
     tiles = pictures.to_tensor(_apart(crops, times), pixels)
     repeated = {name: np.repeat(rows, times * times, axis=0) for name, rows in conditions.items()}
     results = list(runtime.session(card).run({**repeated, "target": tiles}).values())
     faces = pictures.to_pictures(results[0], card.result or Pixels(pixels.side))
     np.clip(faces, np.float32(0), np.float32(1), out=faces)
     mask: Float32 | None = None
-    if len(card.outputs) > 1:
+    if masked:
         found = results[1].reshape(len(tiles), pixels.side, pixels.side, 1)
         mask = np.clip(_together(found, times)[..., 0], np.float32(0), np.float32(1))
     return _together(faces, times), mask
