@@ -122,7 +122,7 @@ def test_every_error_has_a_code() -> None:
         if isinstance(kind, type) and issubclass(kind, errors.MienError)
     }
     assert codes.pop("MienError") == 1
-    assert set(codes.values()) == {2, 3, 4, 5, 6, 7, 130}
+    assert set(codes.values()) == {2, 3, 4, 5, 6, 7, 8, 130}
     assert codes["VerificationError"] == 7
     assert codes["ChecksumError"] == 5
 
@@ -142,7 +142,7 @@ def test_doctor(tmp_path: Path) -> None:
     done = mien("doctor", "--json", home=tmp_path)
     assert done.returncode == 0
     report = json.loads(done.stdout)
-    assert set(report) == {"machine", "libraries", "models", "codecs", "folders"}
+    assert set(report) == {"machine", "libraries", "models", "choices", "codecs", "folders"}
     assert "absent" not in report["libraries"].values()
     assert report["models"].pop("mesh").startswith("runs on the processor")
     assert all(text.startswith("not here yet") for text in report["models"].values())

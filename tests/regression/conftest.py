@@ -9,7 +9,7 @@ import pytest
 
 from mien.models.runtime import Runtime
 from mien.models.store import Store
-from mien.run import animated, still, video
+from mien.run import order, video
 from tests.regression import scenes
 
 
@@ -21,10 +21,10 @@ def home(tmp_path: Path, store: Store, runtime: Runtime, monkeypatch: pytest.Mon
     (folder / "models").symlink_to(store.folder, target_is_directory=True)
     monkeypatch.setenv("MIEN_HOME", str(folder))
 
-    def loaded(threads: int = 0, store: Store | None = None) -> AbstractContextManager[Runtime]:
+    def loaded(*given: object) -> AbstractContextManager[Runtime]:
         return nullcontext(runtime)
 
-    for module in (animated, still, video):
+    for module in (order, video):
         monkeypatch.setattr(module, "Runtime", loaded)
     return folder
 

@@ -67,8 +67,8 @@ def test_codec(
         (["--start", "yesterday"], 2, "yesterday: is not a moment"),
         (["--start", "0.2", "--end", "0.1"], 2, "holds no frame"),
         (["--detect.model", "facemesh"], 2, "detect.model"),
-        (["--detect.model", "magic"], 5, "magic"),
-        (["--faces", "him"], 2, "'him' is neither a word nor a list of track ids"),
+        (["--detect.model", "magic"], 2, "detect.model: there is no model 'magic'"),
+        (["--faces", "him"], 2, "'him' is neither a word nor a list of tracks or persons"),
     ],
 )
 def test_wrong_settings(

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.errors import JobError, MediaError, NoFaceError, SettingsError, UnknownModel
+from mien.errors import JobError, MediaError, NoFaceError, SettingsError
+from mien.models.catalogue import Catalogue
 from mien.models.runtime import available_threads
-from mien.run import verbs, video
+from mien.run import needs, verbs, video
 from mien.run.job import Folder, entries
 from mien.settings import Detect, Device, Encode, Job, Role, Settings, Swap, Track
 from mien.types import Array, Event, Finished, Progress, Started, Warned
@@ -289,9 +290,9 @@ def test_words_for_faces_are_checked_first(faces: str, tmp_path: Path) -> None:
 )
 def test_models_of_another_task_are_refused(settings: Settings, field: str) -> None:
     with pytest.raises(SettingsError, match=field):
-        video.cards(settings)
-    with pytest.raises(UnknownModel, match="retina"):
-        video.cards(Settings(track=Track(model="retina")))
+        needs.analysis(settings, Catalogue())
+    with pytest.raises(SettingsError, match="retina"):
+        needs.analysis(Settings(track=Track(model="retina")), Catalogue())
 
 
 def test_threads_are_part_of_the_job(material: Path, home: Path, tmp_path: Path) -> None:

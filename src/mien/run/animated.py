@@ -17,21 +17,21 @@ from mien.media import animation as animations
 from mien.media import clip as clips
 from mien.run import gate
 from mien.run.clock import Clock
-from mien.run.order import Order, edit, opened, order, parts, prepared, unchanged
+from mien.run.order import Order, edit, opened, parts, prepared, unchanged
 from mien.run.place import kept_in, tracks_home
 from mien.run.render import batches, renderer, together
 from mien.run.report import EVERY, Meter
-from mien.settings import Job
 from mien.trust import label
 from mien.types import Event, Finished, Frame, Progress, Started, Warned
 
 
-def swap(job: Job, home: Path | None = None) -> Generator[Event, None, None]:
+def swap(wanted: Order) -> Generator[Event, None, None]:
     """Render a job whose target is an animation. It is short, so a stopped run begins anew.
 
     Raises:
         MediaError: The output's name is no animation's, or the target is damaged.
     """
+    job, home = wanted.job, wanted.home
     if job.output.suffix.lower() not in animations.SUFFIXES:
         known = ", ".join(animations.SUFFIXES)
         raise MediaError(job.output, "is no animation by its ending", f"An animation becomes one of {known}.")
@@ -39,7 +39,6 @@ def swap(job: Job, home: Path | None = None) -> Generator[Event, None, None]:
     with clock.stage("probe"):
         facts = animations.read_animation(job.target)
         mark = clips.fingerprint(job.target)
-        wanted = order(job, home)
     count = len(facts.durations)
     yield Started("", job.output.parent, count)
     with kept_in(tracks_home(home)), (yield from opened(wanted)) as runtime:

@@ -111,15 +111,24 @@ def prepared(order: Order, runtime: Runtime, clock: Clock) -> Generator[Warned, 
     return Cast(tuple(identities), meant)
 
 
-def parts(order: Order, cast: Cast, runtime: Runtime, tracks: Tracks) -> tuple[Part, ...]:
+def parts(
+    order: Order, cast: Cast, runtime: Runtime, tracks: Tracks, partial: bool = False
+) -> tuple[Part, ...]:
     """Each role's look and tracks.
+
+    Args:
+        order: The job.
+        cast: From `prepared`.
+        runtime: Where the networks run.
+        tracks: Who is in the target.
+        partial: Whether some role's person may be absent, as in one of many pictures.
 
     Raises:
         NoFaceError: Nobody is to be changed.
         SettingsError: A role names tracks or persons that are not there.
     """
     same = order.embedder.same if order.embedder else 1.0
-    ids = casting.assign(order.job, tracks, cast.meant, same)
+    ids = casting.assign(order.job, tracks, cast.meant, same, partial)
     made: list[Part] = []
     for asked, identity, chosen in zip(order.own, cast.identities, ids, strict=True):
         network = needs.swapper(asked, order.known)

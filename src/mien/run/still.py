@@ -16,7 +16,7 @@ from mien.models import detect, landmark68
 from mien.models.runtime import Runtime
 from mien.run import casting, gate
 from mien.run.clock import Clock
-from mien.run.order import Cast, Order, edit, opened, order, parts, prepared
+from mien.run.order import Cast, Order, edit, opened, parts, prepared
 from mien.run.place import check_folder, check_output
 from mien.run.render import renderer
 from mien.run.report import Meter
@@ -25,7 +25,7 @@ from mien.trust import label
 from mien.types import Event, Faces, Finished, Frame, Started, Track, Tracks, Warned
 
 
-def swap(job: Job, home: Path | None = None) -> Generator[Event, None, None]:
+def swap(wanted: Order) -> Generator[Event, None, None]:
     """Render a job whose target is a picture, a folder, a pattern or a numbered sequence.
 
     Of several pictures, those without a face are written unchanged and those that cannot be read are left
@@ -36,10 +36,10 @@ def swap(job: Job, home: Path | None = None) -> Generator[Event, None, None]:
         NoFaceError: The only picture shows no face.
         ContentError: A picture is judged to be explicit.
     """
+    job = wanted.job
     began, clock = time.monotonic(), Clock()
     pictures = sequence.expand(job.target)
     outputs = sequence.outputs(job.target, pictures, job.output)
-    wanted = order(job, home)
     _check(job, pictures, outputs)
     yield Started("", job.output.parent, len(pictures))
     done = faces = most = 0
@@ -113,7 +113,7 @@ def _one(
         notes.append("shows no face; it is written unchanged")
     else:
         try:
-            count = _changed(wanted, cast, runtime, clock, frame, found)
+            count = _changed(wanted, cast, runtime, clock, frame, found, partial=not alone)
         except (SettingsError, NoFaceError) as error:
             if alone:
                 raise
@@ -124,14 +124,23 @@ def _one(
     return tuple(notes), count
 
 
-def _changed(wanted: Order, cast: Cast, runtime: Runtime, clock: Clock, frame: Frame, found: Faces) -> int:
+def _changed(
+    wanted: Order,
+    cast: Cast,
+    runtime: Runtime,
+    clock: Clock,
+    frame: Frame,
+    found: Faces,
+    *,
+    partial: bool,
+) -> int:
     """Change the faces of one picture that are meant; returns how many."""
     tracks = as_tracks(frame, found)
     mixed = any(asked.swap.strength != 1.0 for asked in wanted.own)
     if wanted.embedder is not None and (mixed or any(role.like for role in wanted.job.cast)):
         with clock.stage("embed"):
             tracks = casting.recognised(frame, tracks, runtime, wanted.embedder)
-    ready = parts(wanted, cast, runtime, tracks)
+    ready = parts(wanted, cast, runtime, tracks, partial)
     renderer(ready, tracks, runtime, clock.stage)([frame])
     return sum(len(part.ids) for part in ready)
 

@@ -15,6 +15,7 @@ from mien.errors import MediaError, SettingsError
 from mien.faces import people
 from mien.media import sequence
 from mien.run import animated, casting, sheet, still, video
+from mien.run.order import order
 from mien.run.place import absolute, check_output
 from mien.settings import Encode, Job, Role, Settings
 from mien.types import Event, Warned
@@ -37,18 +38,19 @@ def swap(job: Job, *, folder: Path | None = None, home: Path | None = None) -> G
     """
     job = absolute(job)
     _check(job)
+    wanted = order(job, home)
     kind = sequence.kind(job.target)
     if kind not in ("image", "sequence"):
         check_output(
             job.output, (job.target, *(path for role in job.cast for path in (*role.sources, *role.like)))
         )
     if kind == "other":
-        yield from _once(video.swap(job, folder.expanduser().absolute() if folder else None, home))
+        yield from _once(video.swap(wanted, folder.expanduser().absolute() if folder else None))
         return
     if job.start or job.end:
         advice = "Leave them out for pictures and animations."
         raise SettingsError("start, end", "work on videos only", advice)
-    with closing(animated.swap(job, home) if kind == "animation" else still.swap(job, home)) as work:
+    with closing(animated.swap(wanted) if kind == "animation" else still.swap(wanted)) as work:
         yield next(work)
         yield from _idle(job, folder)
         yield from work

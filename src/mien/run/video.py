@@ -29,11 +29,11 @@ from mien.run import casting, gate, needs
 from mien.run.clock import Clock
 from mien.run.engine import Prefetch
 from mien.run.job import Folder, analysis_id, job_id, write_json
-from mien.run.order import Order, edit, opened, order, parts, prepared, unchanged
+from mien.run.order import Order, edit, opened, parts, prepared, unchanged
 from mien.run.place import jobs_home, kept_in, tracks_home
 from mien.run.render import DEPTH, Footage, Part, render, suffix
 from mien.run.report import fetched
-from mien.settings import Job, Settings
+from mien.settings import Settings
 from mien.trust import label
 from mien.types import Event, Finished, Frame, Started, Tracks, Warned
 
@@ -58,12 +58,12 @@ def footage(target: Path, start: str, end: str) -> Footage:
     return Footage(clip, index, first, last)
 
 
-def swap(job: Job, folder: Path | None, home: Path | None = None) -> Generator[Event, None, None]:
+def swap(wanted: Order, folder: Path | None) -> Generator[Event, None, None]:
     """Render a job whose target is a video."""
+    job, home = wanted.job, wanted.home
     began, clock = time.monotonic(), Clock()
     with clock.stage("probe"):
         film = footage(job.target, job.start, job.end)
-        wanted = order(job, home)
         made = plan(
             film.clip,
             film.index,
