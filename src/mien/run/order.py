@@ -128,7 +128,7 @@ def parts(
         SettingsError: A role names tracks or persons that are not there.
     """
     same = order.embedder.same if order.embedder else 1.0
-    ids = casting.assign(order.job, tracks, cast.meant, same, partial)
+    ids = casting.assign(order.job, tracks, cast.meant, same, partial=partial)
     made: list[Part] = []
     for asked, identity, chosen in zip(order.own, cast.identities, ids, strict=True):
         network = needs.swapper(asked, order.known)
