@@ -19,7 +19,16 @@ from typing import TypeAlias
 import numpy as np
 
 from mien.errors import ModelError
-from mien.models import graph_file, keep, mend_batch, mend_fold, mend_proof, mend_split, mend_style
+from mien.models import (
+    graph_file,
+    keep,
+    mend_batch,
+    mend_fold,
+    mend_order,
+    mend_proof,
+    mend_split,
+    mend_style,
+)
 from mien.models.card import Card, Tensor
 from mien.models.graph import Network, Port
 from mien.models.mend_batch import Stuck
@@ -124,6 +133,7 @@ class _Places:
         self.stem = f"{path.stem}.{_short(str(path.resolve()))}"
         self.network = kept / f"{self.stem}.{_short(self.stamp)}.onnx"
         self.source = kept / f"{self.stem}.{_short(self.stamp)}.source.onnx"
+        self.wide = kept / f"{self.stem}.{_short(self.stamp)}.wide.onnx"
         self.record = kept / f"{self.stem}.{_short(self.stamp)}.mended"
 
     def read(self) -> Graph | None:
@@ -268,7 +278,7 @@ class _Mending:
         fixed = {port.name: port for port, _ in self.pairs}
         base.network.inputs = [fixed[port.name] for port in base.network.inputs]
         base = self._widened(base)
-        steps = (self._fold, self._style, self._split, self._free)
+        steps = (self._fold, self._order, self._style, self._split, self._free)
         parts = base.copy()
         for step in steps:
             parts = self._step(parts, step)
@@ -311,6 +321,10 @@ class _Mending:
         mend_fold.fold(parts.network)
         return ""
 
+    def _order(self, parts: _Parts) -> str:
+        mend_order.reorder(parts.network)
+        return ""
+
     def _style(self, parts: _Parts) -> str:
         if not mend_style.modulated(parts.network):
             return ""
@@ -348,11 +362,11 @@ class _Mending:
                 for name, array in self.given.items()
             },
         )
-        graph_file.write(wide.network, self.places.network)
         try:
-            found = self._rows(lambda given: self._run(self.places.network, given))
+            graph_file.write(wide.network, self.places.wide)
+            found = self._rows(lambda given: self._run(self.places.wide, given))
             apart = mend_proof.error(found, self.wanted), mend_proof.spread(found, self.wanted)
-        except Stuck:
+        except (Stuck, OSError, ValueError):
             apart = float("inf"), float("inf")
         if apart[0] > mend_proof.ROUNDED[0] or apart[1] > mend_proof.ROUNDED[1]:
             self.given = halves
@@ -361,6 +375,7 @@ class _Mending:
             )
             return base
         self.wanted = found
+        wide.network = graph_file.read(self.places.wide)  # mapped, where it was in memory
         wide.done.append(
             f"float16 became float32, which changes results by {apart[0]:.1g}, mostly {apart[1]:.1g}"
         )

@@ -22,8 +22,8 @@ ROWS = 3
 EXACT = 1e-5
 """Largest difference, as a share of the largest value, between two orders of the same float32 arithmetic."""
 ROUNDED = (1e-1, 1e-2)
-"""The same where one of both rounds to float16 between nodes, and the root of the mean squared difference as a
-share of that of the values: rounding is seldom large and never large everywhere."""
+"""The same where one of both rounds to float16 between nodes, and the root of the mean squared difference as
+a share of that of the values: rounding is seldom large and never large everywhere."""
 
 
 def inputs(card: Card, ports: Sequence[tuple[Port, Tensor]]) -> dict[str, Array]:
@@ -80,8 +80,9 @@ def _share(found: Array, wanted: Array) -> float:
         return float("inf")
     if not wanted.size:
         return 0.0
-    kind = np.float32 if wanted.dtype.kind == "f" else np.float64
-    a, b = found.ravel().astype(kind, copy=False), wanted.ravel().astype(kind, copy=False)
+    kind = np.dtype(np.float32 if wanted.dtype.kind == "f" else np.float64)
+    a: Array = found.ravel().astype(kind, copy=False)
+    b: Array = wanted.ravel().astype(kind, copy=False)
     apart, most = float(np.abs(a - b).max()), float(np.abs(b).max())
     share = 0.0 if apart == 0.0 else apart / most if most else float("inf")
     return share if np.isfinite(share) else float("inf")
