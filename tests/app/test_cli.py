@@ -135,7 +135,7 @@ def test_jobs_of_an_empty_home(tmp_path: Path) -> None:
 
 
 def test_models_path(tmp_path: Path) -> None:
-    assert mien("models", "--path", home=tmp_path).stdout.strip() == str(tmp_path / "models")
+    assert mien("models", "path", home=tmp_path).stdout.strip() == str(tmp_path / "models")
 
 
 def test_doctor(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from mien import errors
+from mien.models.card import Task
 from mien.settings import Detect, Device, Encode, Enhance, Job, Mask, Safety, Settings, Swap, Track
 
 if TYPE_CHECKING:
@@ -195,16 +196,37 @@ def doctor(json: bool = False) -> int:
 
 
 def models(
-    path: Annotated[bool, tyro.conf.arg(help="Print only the folder where model files lie.")] = False,
+    action: tyro.conf.Positional[Literal["list", "info", "pull", "verify", "path", "add", "remove"]] = "list",
+    names: tyro.conf.Positional[tuple[str, ...]] = (),
+    task: Task | None = None,
+    accept_licence: bool = False,
+    accept_changed: bool = False,
+    json: bool = False,
 ) -> int:
-    """List the models that are used by default, and get those that are absent.
+    """List the networks that there are, get their files, and add your own.
+
+    A network whose licence is not a permissive one is fetched after its licence was accepted.
 
     Args:
-        path: Print only the folder where model files lie.
+        action: `list` all, or those named; `info` says everything about some; `pull` gets their files, and
+            without a name those used by default; `verify` reads installed files whole; `path` prints where
+            they lie; `add` takes over a card of yours (a TOML file); `remove` gives one up, or removes a
+            model's files.
+        names: Names of models; for `add` paths of TOML files.
+        task: List only networks for this.
+        accept_licence: `pull`: accept the licences of what is fetched. This is remembered.
+        accept_changed: `pull`: let files count that are not those first seen under their name.
+        json: Print one JSON object a line.
     """
     from mien.app import models as models_
 
-    return models_.show(path)
+    if action == "list":
+        return models_.show(names, task, json)
+    if action == "pull":
+        return models_.pull(names, accept_licence, accept_changed, json)
+    if action in ("info", "verify"):
+        return (models_.info if action == "info" else models_.verify)(names, json)
+    return {"path": models_.path, "add": models_.add, "remove": models_.remove}[action](names)
 
 
 def bench(

@@ -97,7 +97,7 @@ def _models() -> dict[str, str]:
 def _model(card: Card, store: Store, runtime: Runtime) -> str:
     if not all(store.present(file) for file in card.files):
         size = sum(file.bytes for file in card.files) / 1e6
-        return f"not here yet ({size:.1f} MB; fetched on first use, or now by `mien models`)"
+        return f"not here yet ({size:.1f} MB; fetched on first use, or now by `mien models pull`)"
     try:
         return f"runs on {runtime.session(card).engine}"
     except MienError as error:

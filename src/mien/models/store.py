@@ -400,11 +400,15 @@ class _ChangedError(ChecksumError):
     """A file is another one than the one first seen."""
 
 
+def allowed(card: Card) -> str:
+    """Whether a card's licence allows commercial use: `yes`, `no` or `unknown`."""
+    return {True: "yes", False: "no", None: "unknown"}[card.commercial]
+
+
 def licence(card: Card) -> str:
     """A card's licence in words, with what it says about commercial use."""
-    allowed = {True: "yes", False: "no", None: "unknown"}[card.commercial]
     owner = f" ({card.vendor})" if card.vendor else ""
-    return f"{card.licence}{owner}, commercial use: {allowed}"
+    return f"{card.licence}{owner}, commercial use: {allowed(card)}"
 
 
 def _described(file: File) -> str:
