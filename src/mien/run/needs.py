@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mien.errors import SettingsError
-from mien.models import deepface, swap
+from mien.models import deepface, landmark68, swap
 from mien.models.card import Card, Task
 from mien.models.catalogue import Catalogue
 from mien.models.mediapipe import FACEMESH
@@ -97,7 +97,7 @@ def _finding(settings: Settings) -> Iterator[Wish]:
     yield Wish("detect.model", settings.detect.model, "detect")
     yield Wish("track.model", settings.track.model, "landmark", (FACEMESH.family,))
     if settings.track.refine:
-        yield Wish("track.refine", settings.track.refine, "landmark", ("fan", "peppa", "faceapi"))
+        yield Wish("track.refine", settings.track.refine, "landmark", tuple(landmark68.FAMILIES))
     if settings.track.embedder not in ("none", "auto"):
         yield Wish("track.embedder", settings.track.embedder, "embed")
 
