@@ -125,7 +125,8 @@ def line(number: int, chain: str, row: dict[str, Any]) -> str:
     networks = ", ".join(f"{n} {a:.0f}/{b:.0f}" for n, (a, b) in row["networks_alone_ms"].items())
     return (
         f"round {number + 1}  {chain:<27} alone before/after: {networks} ms | "
-        f"pipeline {row['wall_ms']:7.1f} ms/frame (with start-up {row['whole_ms']:.1f}; {row['startup_s']:.1f} s) | ratio {row['ratio']:.3f} | "
+        f"pipeline {row['wall_ms']:7.1f} ms/frame "
+        f"(with start-up {row['whole_ms']:.1f}; {row['startup_s']:.1f} s) | ratio {row['ratio']:.3f} | "
         f"own networks {row['networks_ms']:.1f} ms, wall over them {row['over_networks']:.3f} | "
         f"peak {row['peak_mb']:.0f} MB | CPU {row['cpu_percent']:.0f} %  (stand-ins)"
     )

@@ -10,11 +10,12 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from mien.bench import standins
+from mien.bench import cardtext, standins
 from mien.bench.layers import BLEND
 from mien.bench.net import Net, normal
 from mien.bench.wire import Field, length, put, varint
-from mien.models.card import Card
+from mien.models import catalogue
+from mien.models.card import Card, Wheel
 from mien.models.catalogue import Catalogue
 from mien.types import Array
 
@@ -216,3 +217,23 @@ def test_wire_format_is_that_of_protocol_buffers() -> None:
     assert varint(300) == b"\xac\x02"  # the example of the format's description
     for count in (0, 1, 127, 128, 16383, 16384, 5_000_000_000):
         assert length(count) - count == 1 + len(varint(count))
+
+
+@pytest.mark.parametrize("name", standins.NAMES)
+def test_a_card_as_text_is_read_back(name: str, small: dict[str, Card], tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    path.write_text(cardtext.toml(small[name]))
+    assert catalogue.drafted(path).card == small[name]
+
+
+def test_cards_of_every_kind_as_text(tmp_path: Path) -> None:
+    path, count = tmp_path / "card.toml", 0
+    for card in Catalogue():
+        if any(isinstance(source, Wheel) for file in card.files for source in file.sources):
+            with pytest.raises(ValueError, match="wheel"):
+                cardtext.toml(card)
+            continue
+        path.write_text(cardtext.toml(card))
+        assert catalogue.drafted(path).card == card
+        count += 1
+    assert count > 30
