@@ -24,6 +24,8 @@ EXACT = 1e-3
 """Error below which two results in float32 are the same but for the order of sums."""
 GAIN = 0.03
 """Share of time that something less simple must save: a lower precision, or more rows at once."""
+LARGE_GAIN = 0.1
+"""Share of time that more rows at once must save where another batch size takes a copy of many weights."""
 BATCHES = (4, 2)
 """Numbers of rows that are tried."""
 SECONDS = 0.5
@@ -109,6 +111,7 @@ def best_batch(
     undivided: frozenset[str],
     ms: float,
     tolerance: float,
+    gain: float = GAIN,
 ) -> tuple[int, float]:
     """The number of rows at once that is quickest for each.
 
@@ -120,14 +123,16 @@ def best_batch(
         undivided: Inputs without a batch axis.
         ms: Milliseconds of one row alone.
         tolerance: Largest deviation of a row.
+        gain: Share of time that several have to save.
 
     Returns:
         Rows at once, and milliseconds a row.
     """
     found: tuple[int, float, Rows] = (1, ms, {})
     for batch in BATCHES:
-        results, spent = timed(prepare(batch), [_joined(varied(rows, batch, undivided), undivided)])
-        if spent / batch < (1.0 - GAIN) * found[1]:
+        joined = _joined(varied(rows, batch, undivided), undivided)
+        results, spent = timed(prepare(batch), [joined], hopeless=ms * batch)
+        if spent / batch < (1.0 - gain) * found[1]:
             found = (batch, spent / batch, results[0])
     batch, least, together = found
     if batch > 1:
@@ -157,8 +162,11 @@ def deviation(found: Rows, wanted: Rows) -> float:
     return worst
 
 
-def timed(call: Call, rows: Sequence[Rows]) -> tuple[list[Rows], float]:
-    """Results for every input, and the least milliseconds of one run."""
+def timed(call: Call, rows: Sequence[Rows], hopeless: float = float("inf")) -> tuple[list[Rows], float]:
+    """Results for every input, and the least milliseconds of one run.
+
+    Where a long first run takes more than `hopeless` milliseconds, it is the only one of a single input.
+    """
     results: list[Rows] = []
     least = float("inf")
     spent, runs = 0.0, 0
@@ -171,6 +179,8 @@ def timed(call: Call, rows: Sequence[Rows]) -> tuple[list[Rows], float]:
         if runs < len(rows):
             results.append(result)
         runs += 1
+        if runs == len(rows) == 1 and took > SECONDS and took * 1e3 > hopeless:
+            break
     return results, least * 1e3
 
 

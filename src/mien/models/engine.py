@@ -61,6 +61,8 @@ class Network:
     threads: int
     kept: Path
     """Folder for what was compiled."""
+    batched: bool = True
+    """Whether several rows at once may be tried; false where they are known to go wrong."""
 
     @property
     def is_onnx(self) -> bool:

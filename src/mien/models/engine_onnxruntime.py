@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,11 +89,7 @@ class OnnxRuntime:
                 network.name, "ONNX Runtime is absent", "Install mien with its dependencies."
             ) from error
         provider = _available(network, candidate, ort.get_available_providers())
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = network.threads
-        options.log_severity_level = 3
-        # Waiting threads sleep: the decoder and the encoder want the processor too.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = _quiet(ort, network.threads)
         if provider.name == "DmlExecutionProvider":  # which knows neither
             options.enable_mem_pattern = False
             options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -114,7 +111,9 @@ class OnnxRuntime:
         self.inputs: Mapping[str, Port] = {port.name: _port(port) for port in self._session.get_inputs()}
         self.outputs: Mapping[str, Port] = {port.name: _port(port) for port in self._session.get_outputs()}
         self._whole = whole(network, list(self.inputs))
-        self._fixed = any(p.shape[:1] != (-1,) for n, p in self.inputs.items() if n not in self._whole)
+        self._fixed = not network.batched or any(
+            port.shape[:1] != (-1,) for name, port in self.inputs.items() if name not in self._whole
+        )
         self.label = f"ONNX Runtime {ort.__version__} {provider.device} {candidate.precision}"
 
     def prepare(self, batch: int) -> Call:
@@ -135,6 +134,42 @@ class OnnxRuntime:
 
     def keep(self, sizes: Sequence[int]) -> None:
         """Nothing is compiled for a size."""
+
+
+class Evaluator:
+    """Runs files on the processor in float32, keeping the last one loaded.
+
+    Args:
+        threads: Processor threads.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._last: tuple[object, Any] = (None, None)
+
+    def __call__(self, path: Path, given: Mapping[str, Array]) -> list[Array]:
+        """All outputs in the file's order; raises whatever ONNX Runtime raises."""
+        import onnxruntime as ort
+
+        state = path.stat()
+        key = (path, state.st_ino, state.st_size, state.st_mtime_ns)
+        if self._last[0] != key:
+            self._last = (None, None)
+            options = _quiet(ort, self._threads)
+            self._last = (key, ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+        return [np.asarray(result) for result in self._last[1].run(None, dict(given))]
+
+
+def _quiet(ort: Any, threads: int) -> Any:
+    """Session options that say little and take no more than is needed."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # The arena keeps every layer's memory between runs, up to three times the network's; it saves no time.
+    options.enable_cpu_mem_arena = False
+    # Waiting threads sleep: the decoder and the encoder want the processor too.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def _available(network: Network, candidate: Candidate, installed: Sequence[str]) -> Provider:

@@ -133,6 +133,8 @@ class OpenVino:
 
     def _built(self, batch: int) -> ov.CompiledModel | None:
         """Compile, and keep the result of a small file where the folder can be written."""
+        if batch > 1 and not self._network.batched:
+            return None
         model = self._read()
         if not self._shaped(model, batch):
             return None
@@ -147,6 +149,13 @@ class OpenVino:
 
     def _read(self) -> ov.Model:
         path = self._network.path
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+        # What is neither is handed to one reader after the other, some of which write to the terminal.
+        if (path.suffix == ".tflite" and start[4:8] != b"TFL3") or (
+            path.suffix == ".xml" and start[:1] != b"<"
+        ):
+            raise self._unusable("read", ValueError(f"it is no {path.suffix[1:]} file"))
         try:
             # It goes by the ending, so a file with another one is handed over as bytes.
             known = path.suffix in (".onnx", ".tflite", ".xml")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from mien.models import budget, engines
+from mien.models import budget, engines, mend
 from mien.models.budget import Budget
 from mien.models.card import Card
 from mien.models.choice import Book, Choice
 from mien.models.engine import Candidate, Network
+from mien.models.engine_onnxruntime import Evaluator
 from mien.models.store import Store
 from mien.settings import Device
 
@@ -102,19 +101,17 @@ def plan(card: Card, setup: Setup) -> Plan:
     path = setup.store.locate(card)[card.network.name]
     checksum = card.network.sha256 or _sha256(path)
     kept = setup.store.home / "compiled"
-    source: Path | None = None
-    mended, notes = path, tuple[str, ...]()
+    threads = 1 if path.stat().st_size < SMALL else setup.threads  # a card may not know the size
+    graph = mend.Graph(path, None, (), True)
     if path.suffix not in (".tflite", ".xml"):
-        graph = _mended(card, path, kept)
-        mended, source, notes = graph.network, graph.source, graph.notes
+        graph = mend.mended(card, path, kept, Evaluator(threads))
 
     def network(file: Path) -> Network:
         own = "" if file == path else f" {file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
-        # Asked for by its own size, as a card may not know it.
-        threads = 1 if path.stat().st_size < SMALL else setup.threads
-        return Network(card.name, file, checksum + own, card.inputs, card.outputs, threads, kept)
+        stamp = checksum + own
+        return Network(card.name, file, stamp, card.inputs, card.outputs, threads, kept, graph.batched)
 
-    main = network(mended)
+    main = network(graph.network)
     here, device = setup.machine, setup.device
     found = engines.candidates(card, main, device, here)
     facts = {
@@ -122,30 +119,12 @@ def plan(card: Card, setup: Setup) -> Plan:
         "asked": f"{device.engine} {device.precision} {device.batch or 'auto'}",
         "processor": f"{here.processor} {' '.join(here.precisions)}",
         "threads": str(main.threads),
-        "network": f"{checksum} {mended.name} {main.bytes}",
+        "network": f"{checksum} {graph.network.name} {main.bytes}",
         "tolerance": repr(card.tolerance),
         "libraries": f"openvino {here.openvino}, {here.onnxruntime}",
         "candidates": ", ".join(map(str, found)),
     }
-    return Plan(main, network(source) if source else None, found, facts, notes)
-
-
-def _mended(card: Card, path: Path, kept: Path) -> Graph:
-    try:
-        mend: Any = importlib.import_module("mien.models.mend")
-    except ImportError:
-        return Graph(path)
-    graph: Graph = mend.mended(card, path, kept)
-    return graph
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A file as it is."""
-
-    network: Path
-    source: Path | None = None
-    notes: tuple[str, ...] = ()
+    return Plan(main, network(graph.source) if graph.source else None, found, facts, graph.notes)
 
 
 def _sha256(path: Path) -> str:

@@ -344,10 +344,16 @@ class Session:
             found = replace(found, batch=batch, ms=ms)
         self._choice = replace(found, label=engine.label)
         self._setup.book.add(ours.facts, self._choice, PLACE)
-        if len(self._sizes()) > 1:  # it now takes more memory than it was let in with
+        sizes = self._sizes()
+        if len(sizes) > 1:  # it now takes more memory than it was let in with
             self.unload()
             self._setup.budget.release(self)
             self._ready()
+        else:
+            with self._lock:
+                self._idle = {key: calls for key, calls in self._idle.items() if key[0] or key[1] in sizes}
+            engine.keep(sizes)
+            give_back()
 
     def _batch(
         self, ours: Plan, engine: Engine, found: Choice, samples: list[Mapping[str, Array]]
@@ -368,7 +374,12 @@ class Session:
         if fits.bare or ours.cost(self.card, sizes) > self._setup.budget.limit or not sized(most).joins(most):
             return 1, found.ms
         return choosing.best_batch(
-            lambda batch: sized(batch).prepare(batch), samples, fits.undivided, found.ms, self.card.tolerance
+            lambda batch: sized(batch).prepare(batch),
+            samples,
+            fits.undivided,
+            found.ms,
+            self.card.tolerance,
+            choosing.LARGE_GAIN if large else choosing.GAIN,
         )
 
     def _nothing(self, problems: Iterable[tuple[Candidate, str]]) -> ModelError:
