@@ -216,7 +216,8 @@ def _completed(card: Card, known: Iterable[Card]) -> Card:
     Raises:
         _WrongError: Something is needed that does not follow.
     """
-    like = next((c for c in known if (c.task, c.family) == (card.task, card.family)), None)
+    family = [c for c in known if (c.task, c.family) == (card.task, card.family)]
+    like = next((c for c in family if c.pixels == card.pixels), family[0] if family else None)
     looks = card.task not in _NO_PICTURE and (like is None or like.pixels is not None)
     if looks and card.pixels is None:
         raise _WrongError("pixels", "is needed: what the network takes a picture as")
@@ -265,12 +266,18 @@ def _picture(pixels: Pixels | None) -> Tensor:
 
 
 def _resized(tensor: Tensor, like: Card, card: Card) -> Tensor:
-    """A tensor of another card of the family: its side becomes this card's, a number of cells any number."""
-    if like.pixels is None or card.pixels is None or like.pixels.side == card.pixels.side:
+    """A tensor of another card of the family: its side becomes this card's, or its number of rows any."""
+    old, new = _side(like), _side(card)
+    if old == new:
         return tensor
-    old, new = like.pixels.side, card.pixels.side
-    shape = tuple(new if n == old else n if n < old else -1 for n in tensor.shape)
-    return dataclasses.replace(tensor, shape=shape)
+    if old in tensor.shape:
+        return dataclasses.replace(tensor, shape=tuple(new if n == old else n for n in tensor.shape))
+    rows = max(tensor.shape) if len(tensor.shape) > 1 else 0
+    return dataclasses.replace(tensor, shape=tuple(-1 if n == rows else n for n in tensor.shape))
+
+
+def _side(card: Card) -> int:
+    return card.pixels.side if card.pixels is not None else 0
 
 
 def _value(kind: Any, given: object, key: str) -> Any:
