@@ -49,7 +49,7 @@ def fetched(cards: Sequence[Card], home: Path | None = None) -> Generator[Progre
     told: queue.Queue[tuple[str, int, int]] = queue.Queue()
     store = Store(home, on_progress=lambda label, done, total: told.put((label, done, total)))
     with ThreadPoolExecutor(1, thread_name_prefix="mien-fetch") as pool:
-        work = pool.submit(lambda: [store.locate(card) for card in cards])
+        work = pool.submit(store.require, cards)
         while not work.done() or not told.empty():
             try:
                 _, done, total = told.get(timeout=0.1)
