@@ -357,3 +357,15 @@ def test_a_value_of_any_type_is_taken_or_refused_with_its_key(key: str, value: o
 
 def test_every_task_has_an_entry() -> None:
     assert set(FAMILIES) == set(get_args(Task))
+
+
+def test_the_documented_card_is_one_and_the_documented_families_are_known(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "learn" / "models.md"
+    text = page.read_text(encoding="utf-8")
+    card = drafted(write(tmp_path, text.partition("```toml\n")[2].partition("```")[0])).card
+    assert (card.name, card.latent) == ("my_swapper", Latent())
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    told = {row[1].strip(" `"): [word.strip(" `") for word in row[2].split(",")] for row in rows}
+    assert {task for task, known in FAMILIES.items() if known} == {*told}
+    for task, known in FAMILIES.items():
+        assert {*told.get(task, [])} <= {*known}
