@@ -30,13 +30,15 @@ from mien.models import (
     mend_style,
 )
 from mien.models.card import Card, Tensor
-from mien.models.graph import Network, Port
+from mien.models.graph import Dims, Network, Port
 from mien.models.mend_batch import Stuck
 from mien.models.mend_proof import Evaluate
 from mien.types import Array, Float32
 
 VERSION = 1
 """Of the rules: what was mended by other ones is mended anew."""
+PROBE = 64
+"""Pixels to try where neither file nor card says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +223,13 @@ class _Mending:
     def graph(self) -> Graph:
         """The whole way."""
         try:
-            self.pairs = _fixed(self.card, self.network)
+            self.pairs, free = _fixed(self.card, self.network)
             self.given = mend_proof.inputs(self.card, self.pairs)
             self.wanted = self._rows(lambda given: self._run(self.path, given))
         except Stuck as stuck:
             return self._unchanged(False, f"left alone: {stuck}")
         batched = self._open()
-        reason = self.network.odd or self._needless(batched)
+        reason = self.network.odd or free or self._needless(batched)
         if reason:
             return self._unchanged(batched, f"left alone: {reason}")
         parts = self._mended()
@@ -437,16 +439,15 @@ def _named(tensors: Sequence[Tensor], ports: Sequence[Port]) -> dict[str, Tensor
     return dict(zip(names, tensors, strict=True))
 
 
-def _fixed(card: Card, network: Network) -> list[tuple[Port, Tensor]]:
-    """The file's inputs for one item, each with what the card says about it.
+def _fixed(card: Card, network: Network) -> tuple[list[tuple[Port, Tensor]], str]:
+    """The file's inputs for one item, each with what the card says about it; and what length is open in both.
 
     Raises:
-        Stuck: File and card do not fit, or a length is open in both.
+        Stuck: File and card do not fit.
     """
-    by_name = {
-        tensor.name or port.name: tensor for tensor, port in zip(card.inputs, network.inputs, strict=False)
-    }
+    by_name = _named(card.inputs, network.inputs)
     found = []
+    free = ""
     for port in network.inputs:
         tensor = by_name.get(port.name)
         if tensor is None or port.shape is None:
@@ -454,23 +455,25 @@ def _fixed(card: Card, network: Network) -> list[tuple[Port, Tensor]]:
         if tensor.optional:
             shape = tuple(1 if isinstance(n, str) else n for n in port.shape)
         else:
-            if len(port.shape) != len(tensor.shape) + 1:
+            if len(port.shape) != len(tensor.shape) + 1 or port.shape[0] not in (1, *_texts(port.shape)):
                 raise Stuck(f"its input {port.name} has shape {port.shape}")
-            shape = (
-                1,
-                *(_length(port.name, a, b) for a, b in zip(port.shape[1:], tensor.shape, strict=True)),
-            )
-            if isinstance(port.shape[0], int) and port.shape[0] != 1:
-                raise Stuck(f"its input {port.name} holds {port.shape[0]} items")
+            lengths = [_length(port.name, a, b) for a, b in zip(port.shape[1:], tensor.shape, strict=True)]
+            if -1 in lengths:
+                free = free or f"a length of its input {port.name} is open"
+            side = card.pixels.side if card.pixels else PROBE
+            shape = (1, *(side if n < 0 else n for n in lengths))
         found.append((Port(port.name, port.type, shape), tensor))
-    return found
+    return found, free
+
+
+def _texts(shape: Dims) -> tuple[str, ...]:
+    return tuple(n for n in shape if isinstance(n, str))
 
 
 def _length(name: str, in_file: int | str, on_card: int) -> int:
-    if isinstance(in_file, int):
-        if on_card not in (-1, in_file):
-            raise Stuck(f"its input {name} has a length of {in_file} where the card says {on_card}")
-        return in_file
-    if on_card < 0:
-        raise Stuck(f"a length of its input {name} is open")
-    return on_card
+    """Of an axis; -1 where it is open in file and card."""
+    if isinstance(in_file, str):
+        return on_card
+    if on_card not in (-1, in_file):
+        raise Stuck(f"its input {name} has a length of {in_file} where the card says {on_card}")
+    return in_file

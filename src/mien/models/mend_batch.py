@@ -134,17 +134,29 @@ class _Freeing:
         place = self.where[port.name]
         if place == Place(0):
             return Port(port.name, port.type, (BATCH, *shape[1:]))
-        if place == Place(0, 1, shape[0]) and wanted is not None and wanted == shape:
-            flat = self.network.fresh("flat")
-            for node in self.nodes:
-                for names in (node.input, node.output):
-                    for k, name in enumerate(names):
-                        if name == port.name:
-                            names[k] = flat
-            wide = self.network.ints(-1, *shape)
-            self.nodes.append(self.network.node("Reshape", [flat, wide], port.name))
-            return Port(port.name, port.type, (BATCH, *shape))
+        if place.axis == 0 and wanted is not None and _fits(shape, wanted):
+            return self._cut(port, shape, place)
         raise Stuck(f"{port.name} has no batch axis in front")
+
+    def _cut(self, port: Port, shape: tuple[int, ...], place: Place) -> Port:
+        """An output whose first axis holds items and more, with the items in front."""
+        flat = self.network.fresh("flat")
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                for k, name in enumerate(names):
+                    if name == port.name:
+                        names[k] = flat
+        rest = shape[1:]
+        split = self.emit("Reshape", [flat, self.network.ints(place.before, -1, place.after, *rest)])
+        order = [1, 0, *range(2, len(shape) + 2)]
+        front = self.emit("Transpose", [split], perm=order)
+        self.nodes.append(self.network.node("Reshape", [front, self.network.ints(-1, *shape)], port.name))
+        return Port(port.name, port.type, (BATCH, *shape))
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether an item may have this shape."""
+    return len(shape) == len(wanted) and all(b in (-1, a) for a, b in zip(shape, wanted, strict=True))
 
 
 def _same(work: _Freeing, node: NodeProto) -> Place:
