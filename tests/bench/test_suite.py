@@ -266,3 +266,8 @@ def test_events_of_stand_ins_say_so() -> None:
     started = _marked(Started("id", Path("f"), 3), "")
     assert isinstance(started, Started)
     assert started.job == ""  # nothing is there to be continued
+
+
+def test_docs_name_every_stand_in() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "learn" / "bench.md").read_text(encoding="utf-8")
+    assert [name for name in standins.NAMES if f"`{name}`" not in text] == []
