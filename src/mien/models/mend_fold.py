@@ -157,21 +157,18 @@ def _unneeded(network: Network, ports: Mapping[str, Port]) -> bool:
             kept.append(node)
     network.nodes = kept
     network.rename(names)
-    return _renamed_outputs(network) or bool(names)
+    return _renamed_outputs(network, ports) or bool(names)
 
 
-def _renamed_outputs(network: Network) -> bool:
-    """Let the node before an Identity at an output give that output itself."""
+def _renamed_outputs(network: Network, ports: Mapping[str, Port]) -> bool:
+    """Let the node before an output give it, where what stands between passes its input on."""
     producers = network.producers()
     given = network.given()
     for node in network.nodes:
         source = node.input[0] if node.input else ""
-        if (
-            node.op_type == "Identity"
-            and node.output[0] in given
-            and source in producers
-            and source not in given
-        ):
+        if source in producers and source not in given and given.intersection(node.output):
+            if not _passes(node, network, ports):
+                continue
             producer, output = producers[source], node.output[0]
             network.nodes.remove(node)
             producer.output[list(producer.output).index(source)] = output
