@@ -24,16 +24,25 @@ Bar = tuple[str, float, str, tuple[int, int, int]]
 
 def bars(report: Report) -> list[Bar]:
     """Every bar, from the top."""
-    note = f" ({MARK})" if report.standins else ""
     found: list[Bar] = []
     for row in report.rows:
-        how = " ".join(word for word in (row.engine, row.precision) if word.strip("-"))
+        note = _note(report, MARK in row.engine)
+        engine = row.engine.replace(f" ({MARK})", "")
+        how = " ".join(word for word in (engine, row.precision) if word.strip("-"))
         value = f"{row.ms_per_frame:.1f} ms, {row.percent:.0f} %"
         found.append((row.name + note, row.ms_per_frame, f"{value}  {how}".rstrip(), STAGE))
     for net in report.networks:
+        note = _note(report, MARK in net.engine)
         value = f"{net.ms_per_frame:.1f} ms, {net.ms_per_call:.1f} a call of {net.batch:g}"
         found.append((net.card + note, net.ms_per_frame, value, NETWORK))
     return found
+
+
+def _note(report: Report, itself: bool) -> str:
+    """What a line says of stand-ins: that it is of one, or of a run with some."""
+    if not report.standins:
+        return ""
+    return f" ({MARK})" if itself else f" ({MARK} run)"
 
 
 def size(report: Report) -> tuple[int, int]:
@@ -67,7 +76,7 @@ def draw(report: Report, path: Path) -> None:
 def _head(report: Report) -> list[tuple[str, int, tuple[int, int, int]]]:
     """Lines above the bars: text, height of letters, colour."""
     clip = report.clip
-    note = f" ({MARK})" if report.standins else ""
+    note = _note(report, itself=False)
     about = f"{clip.name}, {clip.width}x{clip.height}, {report.frames} frames, {report.threads} threads{note}"
     speed = f"{report.fps:.2f} fps, peak {report.peak_mb:.0f} MB, CPU {report.cpu_percent:.0f} %{note}"
     lines = [

@@ -23,7 +23,7 @@ from mien.models.catalogue import Catalogue
 LICENCE = "stand-in"
 """Licence of a stand-in's card, by which it is told from a real one."""
 NOTES = "stand-in: made-up weights, shows cost, not results"
-RECIPE = 1
+RECIPE = 2
 """To be raised when the weights of some layer are made otherwise: files of before are then written anew."""
 
 BUILDERS: Mapping[str, Callable[[bool], Net]] = MappingProxyType(

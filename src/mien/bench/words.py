@@ -105,7 +105,7 @@ def _number(column: int, body: Sequence[Sequence[str]], left: int) -> bool:
 
 def markdown(report: Report) -> str:
     """As Markdown. Where stand-ins ran, every line with words or numbers says so."""
-    note = f" ({MARK})" if report.standins else ""
+    note = f" ({MARK} run)" if report.standins else ""
     lines = [f"# mien bench{note}", ""]
     if report.standins:
         lines += [f"All numbers are of {SAID}.", ""]
@@ -118,13 +118,15 @@ def markdown(report: Report) -> str:
 
 def piped(heading: Sequence[str], body: Sequence[Sequence[str]], report: Report) -> Iterator[str]:
     """A Markdown table; with a column of its own for what stand-ins must say."""
-    extra = (MARK,) if report.standins else ()
+    extra = (f"{MARK} run",) if report.standins else ()
     yield _line((*heading, *extra))
     yield _line(
         [*("--:" if _number(k, body, 1) else "---" for k in range(len(heading))), *("---" for _ in extra)]
     )
     for cells in body:
-        yield _line((*(cell.replace("|", "\\|") for cell in cells), *extra))
+        itself = any(MARK in cell for cell in cells)
+        note = (MARK if itself else f"{MARK} run",) if report.standins else ()
+        yield _line((*(cell.replace("|", "\\|") for cell in cells), *note))
 
 
 def _line(cells: Sequence[str]) -> str:
