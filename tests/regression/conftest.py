@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,23 @@ from mien.run import order, video
 from tests.regression import scenes
 
 
+class Kept:
+    """A runtime that stays open when a run is done with it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.session = runtime.session
+        self._runtime = runtime
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Runtime:
+        return self._runtime
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture
 def home(tmp_path: Path, store: Store, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A `MIEN_HOME` without jobs; runs in this process share the session's loaded networks."""
@@ -21,8 +37,8 @@ def home(tmp_path: Path, store: Store, runtime: Runtime, monkeypatch: pytest.Mon
     (folder / "models").symlink_to(store.folder, target_is_directory=True)
     monkeypatch.setenv("MIEN_HOME", str(folder))
 
-    def loaded(*given: object) -> AbstractContextManager[Runtime]:
-        return nullcontext(runtime)
+    def loaded(*given: object) -> Kept:
+        return Kept(runtime)
 
     for module in (order, video):
         monkeypatch.setattr(module, "Runtime", loaded)

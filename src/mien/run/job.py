@@ -3,6 +3,7 @@
     FOLDER/
       job.json              the job, its inputs' fingerprints and its id
       result.json           what the finished job reports; written last
+      engines.json          what the networks of the finished segments ran on
       lock                  held by the process that works here
       NAME.tracks           pass one, by the id of the analysis
       segments/000003-0000750-0001000.mp4
@@ -125,6 +126,14 @@ class Folder:
     def result(self) -> dict[str, Any] | None:
         """What the finished job reported; None before."""
         return _read_json(self.path / "result.json", ("output",))
+
+    def engines(self) -> dict[str, Any]:
+        """Network to the engine that the finished segments were made with; empty before the first."""
+        return _read_json(self.path / "engines.json", ()) or {}
+
+    def note_engines(self, engines: Mapping[str, str]) -> None:
+        """Write down what the networks run on."""
+        write_json(self.path / "engines.json", dict(engines))
 
     def job(self) -> Job:
         """The job that the folder holds.

@@ -87,13 +87,27 @@ def order(job: Job, home: Path | None = None) -> Order:
 
 
 def opened(order: Order) -> Generator[Event, None, Runtime]:
-    """A runtime with every file that the job needs; the caller closes it.
+    """A runtime with every network that the job needs, seen to be usable; the caller closes it.
 
     Raises:
-        ModelError: A file cannot be had.
+        ModelError: A file cannot be had, or is not what its card says.
+        RuntimeUnavailable: Nothing here runs it as asked.
     """
     store = yield from fetched(order.used, order.home)
-    return Runtime(order.threads, store, order.known, order.settings.device)
+    runtime = Runtime(order.threads, store, order.known, order.settings.device)
+    try:
+        for card in order.used:
+            runtime.session(card)
+    except BaseException:
+        runtime.close()
+        raise
+    return runtime
+
+
+def measured(order: Order, runtime: Runtime) -> dict[str, str]:
+    """Network to engine, of those whose engine is measured on each machine and was settled."""
+    choices = runtime.choices()
+    return {c.name: choices[c.name].label for c in order.used if not c.engine and c.name in choices}
 
 
 def prepared(order: Order, runtime: Runtime, clock: Clock) -> Generator[Warned, None, Cast]:

@@ -88,8 +88,12 @@ def render(
     device: Device,
     clock: Clock,
     resumed: int,
+    begun: Callable[[], None],
 ) -> Generator[Event, None, None]:
-    """Decode, change and encode the frames of all missing segments in one go."""
+    """Decode, change and encode the frames of all missing segments in one go.
+
+    `begun` is called when the first frames are changed: every network has then settled on its engine.
+    """
     threads = device.threads
     told: list[str] = []
 
@@ -109,6 +113,8 @@ def render(
         Drain(clock.wrap("encode", splitter.write), max(DEPTH, batch)) as out,
     ):
         for some in mapped(batches(incoming, batch, ends), work, workers):
+            if done == resumed:
+                begun()
             for frame in some:
                 out.put(frame)
             done += len(some)

@@ -29,7 +29,7 @@ from mien.run import casting, gate, needs
 from mien.run.clock import Clock
 from mien.run.engine import Prefetch
 from mien.run.job import Folder, analysis_id, job_id, write_json
-from mien.run.order import Order, edit, opened, parts, prepared, unchanged
+from mien.run.order import Order, edit, measured, opened, parts, prepared, unchanged
 from mien.run.place import jobs_home, kept_in, tracks_home
 from mien.run.render import DEPTH, Footage, Part, render, suffix
 from mien.run.report import fetched
@@ -90,9 +90,27 @@ def swap(wanted: Order, folder: Path | None) -> Generator[Event, None, None]:
             tracks = yield from _known(film, wanted.settings, runtime, clock, _cache(place, home), place.path)
             ready = parts(wanted, cast, runtime, tracks)
             yield from unchanged(wanted, ready, tracks)
+            if finished and place.engines() != measured(wanted, runtime):
+                text = "its networks run on other engines now; what was rendered is rendered again"
+                yield Warned(str(place.path), text)
+                place.clean()
+                place.segments.mkdir(exist_ok=True)
+                finished, resumed = [], 0
             missing = [s for s in segments if s not in finished]
             device = wanted.settings.device
-            yield from render(film, made, place, missing, ready, tracks, runtime, device, clock, resumed)
+            yield from render(
+                film,
+                made,
+                place,
+                missing,
+                ready,
+                tracks,
+                runtime,
+                device,
+                clock,
+                resumed,
+                lambda: place.note_engines(measured(wanted, runtime)),
+            )
             engines, networks = runtime.engines, runtime.times(max(len(film) - resumed, 1))
         with clock.stage("join"):
             joined = _join(wanted, film, made, [place.segment(s, suffix(made)) for s in segments])
