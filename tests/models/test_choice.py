@@ -35,14 +35,22 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def perf_counter(self) -> float:
-        return self.now
+    def watch(self) -> Watch:
+        return Watch(self)
+
+
+class Watch:
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.began = clock, clock.now
+
+    def seconds(self) -> float:
+        return self.clock.now - self.began
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(choice, "time", made)
+    monkeypatch.setattr(choice, "Stopwatch", made.watch)
     return made
 
 

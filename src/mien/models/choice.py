@@ -1,14 +1,14 @@
 """The measured choice of an engine, its precision and the number of rows it sees at once.
 
 Every candidate runs the first real input. One whose outputs are further from those in float32 than its card
-tolerates is out; of the others the fastest wins. What was found is kept, so each machine measures once.
+tolerates is out; of the others the fastest wins, whatever else the machine does meanwhile. What was found is
+kept, so each machine measures once.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 
 from mien.models import keep
 from mien.models.engine import Call, Candidate, EngineName, Precision
+from mien.models.stopwatch import Stopwatch
 from mien.types import Array
 
 EXACT = 1e-3
@@ -44,7 +45,7 @@ class Trial:
     engine: EngineName
     precision: Precision
     ms: float = 0.0
-    """Milliseconds a row; 0 where it did not run."""
+    """Milliseconds a row, less what others took of the processor meanwhile; 0 where it did not run."""
     error: float = 0.0
     """Largest difference from float32 as a share of the largest value; the worst output's."""
     problem: str = ""
@@ -171,9 +172,9 @@ def timed(call: Call, rows: Sequence[Rows], hopeless: float = float("inf")) -> t
     least = float("inf")
     spent, runs = 0.0, 0
     while runs < max(2, len(rows)) or (spent < SECONDS and runs <= RUNS):
-        start = time.perf_counter()
+        watch = Stopwatch()
         result = call(rows[runs % len(rows)])
-        took = time.perf_counter() - start
+        took = watch.seconds()
         least = min(least, took)
         spent += took if runs else 0.0  # the first run still makes things ready
         if runs < len(rows):
