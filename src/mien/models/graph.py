@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -62,16 +63,28 @@ class Network:
     """What this layer cannot edit, such as control flow; empty where it can edit everything."""
     last: str = ""
     """Name of the file's last initializer."""
+    mapped: tuple[mmap.mmap, ...] = ()
+    """Files that constants are views of."""
     _count: int = 0
     _names: set[str] = field(default_factory=set)
 
     def copy(self) -> Network:
         """A copy whose nodes can be edited; arrays are shared."""
         nodes = [_copied(node) for node in self.nodes]
-        return Network(
-            nodes, dict(self.constants), list(self.inputs), list(self.outputs), self.opset, self.ir,
-            self.odd, self.last, self._count, set(self._names),
-        )  # fmt: skip
+        return replace(
+            self,
+            nodes=nodes,
+            constants=dict(self.constants),
+            inputs=list(self.inputs),
+            outputs=list(self.outputs),
+            _names=set(self._names),
+        )
+
+    def release(self) -> None:
+        """Give memory back that holds parts of mapped files; they are read again when needed."""
+        for mapped in self.mapped:
+            if hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def fresh(self, hint: str) -> str:
         """A name that nothing has yet."""

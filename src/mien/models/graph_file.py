@@ -201,6 +201,7 @@ def _network(path: Path, data: mmap.mmap) -> Network:
         ir=int(model.ir_version),
         odd=odd or _odd(model, graph),
         last=last,
+        mapped=(data,),
     )
     for port in (*network.inputs, *network.outputs):
         _check_port(port)

@@ -35,7 +35,7 @@ from mien.models.mend_batch import Stuck
 from mien.models.mend_proof import Evaluate
 from mien.types import Array, Float32
 
-VERSION = 1
+VERSION = 2
 """Of the rules: what was mended by other ones is mended anew."""
 PROBE = 64
 """Pixels to try where neither file nor card says how many."""
@@ -366,6 +366,7 @@ class _Mending:
         )
         try:
             graph_file.write(wide.network, self.places.wide)
+            wide.network = graph_file.read(self.places.wide)  # mapped, where it was in memory
             found = self._rows(lambda given: self._run(self.places.wide, given))
             apart = mend_proof.error(found, self.wanted), mend_proof.spread(found, self.wanted)
         except (Stuck, OSError, ValueError):
@@ -377,7 +378,6 @@ class _Mending:
             )
             return base
         self.wanted = found
-        wide.network = graph_file.read(self.places.wide)  # mapped, where it was in memory
         wide.done.append(
             f"float16 became float32, which changes results by {apart[0]:.1g}, mostly {apart[1]:.1g}"
         )
@@ -392,6 +392,7 @@ class _Mending:
                 graph_file.write(parts.source, places.source)
             else:
                 places.drop(places.source)
+            parts.network.release()
             if parts.freed:
                 return mend_proof.error(self._both(parts, self.given), self.wanted)
             return mend_proof.error(self._rows(lambda given: self._both(parts, given)), self.wanted)
