@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -148,7 +150,38 @@ class OpenVino:
         return compiled
 
     def _read(self) -> ov.Model:
-        path = self._network.path
+        """The file; a large one that is computed in less is kept with weights of 16 bits.
+
+        Those of float32 would stay in memory beside what is compiled from them, and of ONNX files OpenVINO
+        copies them instead of mapping them. Float16 has more digits than bfloat16.
+        """
+        network = self._network
+        if self._keeps or not network.is_onnx or self._options["INFERENCE_PRECISION_HINT"] == "f32":
+            return self._parsed(network.path)
+        halved = network.kept / f"{network.path.name}.f16.xml"
+        if keep.read(halved.with_suffix(".stamp"), self._stamp) is None:
+            model = self._parsed(network.path)
+            if not self._halved(model, halved):
+                return model
+            del model
+        return self._parsed(halved)
+
+    def _halved(self, model: ov.Model, path: Path) -> bool:
+        """Keep a model with weights of 16 bits; false where the folder does not take it."""
+        from openvino import save_model
+
+        try:
+            with tempfile.TemporaryDirectory(prefix="fetch-", dir=path.parent) as scratch:
+                part = Path(scratch) / path.name
+                save_model(model, part, compress_to_fp16=True)
+                for suffix in (".bin", ".xml"):
+                    part.with_suffix(suffix).replace(path.with_suffix(suffix))
+        except (OSError, RuntimeError):
+            return False
+        keep.write(path.with_suffix(".stamp"), self._stamp, b"")
+        return True
+
+    def _parsed(self, path: Path) -> ov.Model:
         with path.open("rb") as file:
             start = file.read(64).lstrip()
         # What is neither is handed to one reader after the other, some of which write to the terminal.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mien.models import catalogue
 from mien.models.card import Card
@@ -80,6 +80,14 @@ class Runtime:
         """
         with self._lock:
             return {c.name: s.tally.table(frames) for c, s in self._sessions.items() if s.tally.calls}
+
+    def unload(self, cards: Iterable[Card]) -> None:
+        """Let go of what these networks take; they are loaded again where they are needed."""
+        with self._lock:
+            sessions = [self._sessions[card] for card in cards if card in self._sessions]
+        for session in sessions:
+            session.unload()
+            self._setup.budget.release(session)
 
     def close(self) -> None:
         """Close every session."""

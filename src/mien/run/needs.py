@@ -12,6 +12,8 @@ from mien.models.catalogue import Catalogue
 from mien.models.mediapipe import FACEMESH
 from mien.settings import Job, Role, Settings
 
+CHANGING: tuple[Task, ...] = ("swap", "enhance", "occlude", "parse")
+"""What networks do while frames are changed; all others only look at the clip before that."""
 MESH = "mesh"
 """The swapper that needs no network of its own."""
 

@@ -29,6 +29,7 @@ from mien.run import casting, gate, needs
 from mien.run.clock import Clock
 from mien.run.engine import Prefetch
 from mien.run.job import Folder, analysis_id, job_id, write_json
+from mien.run.needs import CHANGING
 from mien.run.order import Order, edit, measured, opened, parts, prepared, unchanged
 from mien.run.place import jobs_home, kept_in, tracks_home
 from mien.run.render import DEPTH, Footage, Part, render, suffix
@@ -96,6 +97,8 @@ def swap(wanted: Order, folder: Path | None) -> Generator[Event, None, None]:
                 place.clean()
                 place.segments.mkdir(exist_ok=True)
                 finished, resumed = [], 0
+            # What only looked at the clip need not stay in memory.
+            runtime.unload(card for card in wanted.used if card.task not in CHANGING)
             missing = [s for s in segments if s not in finished]
             device = wanted.settings.device
             yield from render(
