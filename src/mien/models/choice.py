@@ -25,8 +25,6 @@ EXACT = 1e-3
 """Error below which two results in float32 are the same but for the order of sums."""
 GAIN = 0.03
 """Share of time that something less simple must save: a lower precision, or more rows at once."""
-LARGE_GAIN = 0.1
-"""Share of time that more rows at once must save where another batch size takes a copy of many weights."""
 BATCHES = (4, 2)
 """Numbers of rows that are tried."""
 SECONDS = 0.5
@@ -112,7 +110,6 @@ def best_batch(
     undivided: frozenset[str],
     ms: float,
     tolerance: float,
-    gain: float = GAIN,
 ) -> tuple[int, float]:
     """The number of rows at once that is quickest for each.
 
@@ -124,7 +121,6 @@ def best_batch(
         undivided: Inputs without a batch axis.
         ms: Milliseconds of one row alone.
         tolerance: Largest deviation of a row.
-        gain: Share of time that several have to save.
 
     Returns:
         Rows at once, and milliseconds a row.
@@ -133,7 +129,7 @@ def best_batch(
     for batch in BATCHES:
         joined = _joined(varied(rows, batch, undivided), undivided)
         results, spent = timed(prepare(batch), [joined], hopeless=ms * batch)
-        if spent / batch < (1.0 - gain) * found[1]:
+        if spent / batch < (1.0 - GAIN) * found[1]:
             found = (batch, spent / batch, results[0])
     batch, least, together = found
     if batch > 1:
