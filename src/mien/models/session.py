@@ -361,8 +361,8 @@ class Session:
         """Rows at once, and milliseconds a row."""
         most, fits = max(choosing.BATCHES), self._fitted()
         sizes = ours.sizes(self.card, self._setup.device, replace(found, batch=most))
-        # Rows that do not fill a batch need the network compiled for one as well: of a large one a second copy
-        # of its weights, for a gain of 6 to 10 % at most (measured).
+        # Rows that do not fill a batch need the network compiled for one as well: of a large one that is a
+        # second copy of its weights, for a gain of 6 to 10 % at most (measured).
         if ours.network.bytes > LARGE or fits.bare:
             return 1, found.ms
         if ours.cost(self.card, sizes) > self._setup.budget.limit or not engine.joins(most):
