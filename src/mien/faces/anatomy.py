@@ -72,7 +72,7 @@ SIXTY_EIGHT = (
     *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
     *(78, 81, 13, 311, 308, 402, 14, 178),
 )
-"""The vertices nearest to the 68 points of the Multi-PIE mark-up, in its order: jaw, brows, nose, eyes, lips."""
+"""The vertices nearest to the 68 points of the Multi-PIE mark-up: jaw, brows, nose, eyes, lips."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
