@@ -157,6 +157,8 @@ def summary(event: Finished) -> str:
     lines += [f"{card} ran on {engine}" for card, engine in event.engines.items()]
     if event.persons:
         lines.append(_text(_person_table(event)))
+    if event.content:
+        lines.append(event.content)
     lines.append(str(event.output))
     return "\n".join(lines)
 

@@ -116,6 +116,8 @@ def prepared(order: Order, runtime: Runtime, clock: Clock) -> Generator[Warned, 
     Raises:
         NoFaceError: One of them shows no face.
     """
+    if order.settings.safety.content == "off":
+        yield Warned("safety.content", "explicit content is not judged: switched off")
     identities: list[Identity] = []
     for role, asked in zip(order.job.cast, order.own, strict=True):
         network = needs.swapper(asked, order.known)
