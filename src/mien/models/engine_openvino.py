@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,25 @@ _CAPABILITY: Mapping[Precision, str] = {"f32": "FP32", "bf16": "BF16", "f16": "F
 _TYPES = {"f16": "float16", "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "u8": "uint8"}
 
 
+@cache
+def _core() -> ov.Core:
+    """OpenVINO itself, one for the process and never let go.
+
+    Its processor plugin gives the thread that makes it a stack for signals and frees that with itself: a
+    signal that comes afterwards, Ctrl-C say, kills the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def facts() -> tuple[str, str, tuple[Precision, ...]]:
     """Version of the library, name of the processor, and what arithmetic it has; empty where it is absent."""
     try:
         import openvino
     except ImportError:
         return "", "", ()
-    core = openvino.Core()
+    core = _core()
     has = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     found: tuple[Precision, ...] = tuple(p for p, name in _CAPABILITY.items() if name in has)
     return _version(openvino), str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip(), found
@@ -52,7 +65,7 @@ class OpenVino:
             raise RuntimeUnavailable(
                 network.name, "OpenVINO is absent", "Install mien with its dependencies."
             ) from error
-        self._core = openvino.Core()
+        self._core = _core()
         self._network = network
         has = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if _CAPABILITY[candidate.precision] not in has:
