@@ -42,8 +42,8 @@ def test_order_and_layout(order: str, layout: str) -> None:
     ],
 )
 def test_ranges(pixels: Pixels, formula: object) -> None:
-    codes = np.arange(256, dtype=np.float32).reshape(1, 16, 16, 1).repeat(3, 3)
-    tensor = to_tensor(codes / 255, pixels)
+    codes = np.arange(256).reshape(1, 16, 16, 1).repeat(3, 3).astype(np.float32)
+    tensor = to_tensor(np.asarray(codes / 255, np.float32), pixels)
     assert callable(formula)
     np.testing.assert_allclose(tensor.transpose(0, 2, 3, 1), formula(codes), rtol=1e-5, atol=2e-5)
     np.testing.assert_allclose(to_pictures(tensor, pixels) * 255, codes, atol=1e-3)
