@@ -102,6 +102,7 @@ def analyse(
     sheet_path: Path | None = None,
     start: str = "",
     end: str = "",
+    home: Path | None = None,
 ) -> Generator[Event, None, None]:
     """Find and follow everybody in a video and save the tracks. Later swaps of the clip use what was found.
 
@@ -112,6 +113,7 @@ def analyse(
         sheet_path: A picture to write that shows everybody: persons, and tracks with their ids.
         start: First moment, as in `Job`.
         end: Moment after the last one, as in `Job`.
+        home: The cache: models, jobs and analyses; None for the user's own.
 
     Raises:
         MediaError: The video cannot be read or an output cannot be written.
@@ -124,7 +126,8 @@ def analyse(
         raise MediaError(sheet_path, "is no picture that can be written", "Name it .png or .jpg.")
     if sequence.kind(target) != "other":
         raise MediaError(target, "is no video", "Pictures need no analysis: `mien swap` finds their faces.")
-    film, tracks, finished = yield from video.analyse(target, output, settings or Settings(), start, end)
+    work = video.analyse(target, output, settings or Settings(), start, end, home)
+    film, tracks, finished = yield from work
     if sheet_path is not None and not sheet.everybody(film.clip, film.index, tracks, sheet_path):
         yield Warned(str(sheet_path), "is not written: there is nobody to show")
     yield replace(finished, persons=casting.persons(tracks, film.index, film.clip))
