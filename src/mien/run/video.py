@@ -91,7 +91,8 @@ def swap(wanted: Order, folder: Path | None) -> Generator[Event, None, None]:
             tracks = yield from _known(film, wanted.settings, runtime, clock, _cache(place, home), place.path)
             ready = parts(wanted, cast, runtime, tracks)
             yield from unchanged(wanted, ready, tracks)
-            if finished and place.engines() != measured(wanted, runtime):
+            # A network that saw its first face later is not in what was written down; its choice is kept.
+            if finished and not place.engines().items() <= measured(wanted, runtime).items():
                 text = "its networks run on other engines now; what was rendered is rendered again"
                 yield Warned(str(place.path), text)
                 place.clean()

@@ -1,0 +1,217 @@
+"""The verbs with networks: stand-ins of the real shape and made-up weights, which know nothing of faces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.bench import suite
+from mien.errors import ModelError, SettingsError
+from mien.models.store import Store
+from mien.run import verbs, video
+from mien.run.job import Folder
+from mien.settings import Detect, Device, Encode, Enhance, Job, Mask, Role, Safety, Settings, Swap, Track
+from mien.types import Array, Event, Finished, Progress, Warned
+
+SWAP = Swap(model="inswapper_128")
+LOSSLESS = Encode(codec="ffv1")
+
+
+@pytest.fixture
+def equipped(tmp_path: Path, store: Store) -> Path:
+    """A home with small stand-ins of a swapper, an enhancer and an occluder beside the default models."""
+    own = tmp_path / "own"
+    (own / "models").mkdir(parents=True)
+    for path in store.folder.iterdir():
+        if path.is_file() and not path.name.startswith(("fetch-", ".")):
+            (own / "models" / path.name).symlink_to(path)
+    asked = Settings(swap=SWAP, enhance=Enhance(model="gfpgan_1.4"), mask=Mask(occlusion="xseg_1"))
+    return suite.equipped(asked, own, small=True)[0]
+
+
+def _run(job: Job, home: Path, folder: Path | None = None) -> tuple[list[Event], Finished]:
+    events = list(verbs.swap(job, folder=folder, home=home))
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return events, last
+
+
+def _job(material: Path, output: Path, settings: Settings, **changes: object) -> Job:
+    role = Role(sources=(material / "face.png",))
+    job = Job(target=material / "clip.mp4", output=output, cast=(role,), settings=settings)
+    return job.model_copy(update=changes)
+
+
+def _pictures(path: Path) -> list[Array]:
+    with av.open(str(path)) as container:
+        return [f.to_ndarray(format="gray").astype(int) for f in container.decode(video=0)]
+
+
+def test_a_video_through_the_whole_chain(material: Path, equipped: Path, tmp_path: Path) -> None:
+    settings = Settings(
+        swap=SWAP,
+        enhance=Enhance(model="gfpgan_1.4"),
+        mask=Mask(occlusion="xseg_1"),
+        encode=LOSSLESS,
+    )
+    _, last = _run(_job(material, tmp_path / "out.mkv", settings), equipped)
+    assert {"crop", "swap", "mask", "enhance", "blend", "paste", "embed"} <= set(last.stages)
+    assert {"inswapper_128", "gfpgan_1.4", "xseg_1", "arcface_w600k_r50"} <= set(last.engines)
+    assert last.networks["inswapper_128"]["items"] >= 32
+    assert last.networks["gfpgan_1.4"]["items"] >= 32
+    assert last.content.startswith("content not judged")
+    before, after = _pictures(material / "clip.mp4"), _pictures(tmp_path / "out.mkv")
+    change = np.stack([np.abs(a - b) for a, b in zip(before, after, strict=True)])
+    assert len(change) == 32
+    assert (change.reshape(32, -1).max(1) > 3).all(), "every face is changed"
+    assert not change[:, :, :20].any(), "what is far from the face is not, by not a single code"
+
+
+def test_a_continued_run_ends_in_the_same_bytes(
+    material: Path, equipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "SECONDS", 0.4)
+    monkeypatch.setattr("mien.run.report.EVERY", 0.0)
+    job = _job(material, tmp_path / "out.mp4", Settings(swap=SWAP))
+    _run(job, equipped, tmp_path / "whole")
+    expected = job.output.read_bytes()
+    job.output.unlink()
+    folder = tmp_path / "stopped"
+    events = verbs.swap(job, folder=folder, home=equipped)
+    for event in events:
+        if isinstance(event, Progress) and event.stage == "render" and event.done >= 20:
+            break
+    events.close()
+    assert Folder(folder).engines()["inswapper_128"]
+    continued, _ = _run(job, equipped, folder)
+    assert getattr(continued[0], "resumed", 0) > 0
+    assert job.output.read_bytes() == expected
+
+
+def test_another_engine_renders_anew(
+    material: Path, equipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "SECONDS", 0.4)
+    monkeypatch.setattr("mien.run.report.EVERY", 0.0)
+    job, folder = _job(material, tmp_path / "out.mp4", Settings(swap=SWAP)), tmp_path / "job"
+    events = verbs.swap(job, folder=folder, home=equipped)
+    for event in events:
+        if isinstance(event, Progress) and event.stage == "render" and event.done >= 20:
+            break
+    events.close()
+    noted = Folder(folder).engines()
+    (folder / "engines.json").write_text(json.dumps({**noted, "inswapper_128": "another one"}))
+    continued, last = _run(job, equipped, folder)
+    assert any(isinstance(e, Warned) and "other engines" in e.message for e in continued)
+    assert last.networks["inswapper_128"]["items"] >= 32
+
+
+def test_each_role_has_settings_of_its_own(material: Path, equipped: Path, tmp_path: Path) -> None:
+    settings = Settings(detect=Detect(score=0.7))
+    roles = (
+        Role(sources=(material / "face.png",), faces="1", swap=SWAP, mask=Mask(feather=0.2)),
+        Role(sources=(material / "face.png",), faces="2", enhance=Enhance(model="gfpgan_1.4"), swap=SWAP),
+        Role(sources=(material / "face.png",), faces="3"),
+    )
+    job = Job(target=material / "six.png", output=tmp_path / "out.png", cast=roles, settings=settings)
+    _, last = _run(job, equipped)
+    assert last.faces == 3
+    assert last.networks["inswapper_128"]["items"] >= 2
+    assert last.networks["gfpgan_1.4"]["items"] >= 1
+    with Image.open(material / "six.png") as a, Image.open(job.output) as b:
+        change = np.abs(np.asarray(a.convert("RGB"), int) - np.asarray(b.convert("RGB"), int)).max(2)
+    changed = [
+        bool((change[y * 350 : y * 350 + 340, x * 300 : x * 300 + 290] > 3).sum() > 200)
+        for y in range(2)
+        for x in range(3)
+    ]
+    assert sum(changed) == 3
+
+
+def test_strength_of_nothing_swaps_nobody_else_in(material: Path, equipped: Path, tmp_path: Path) -> None:
+    pictures = {}
+    for strength in (0.0, 0.5, 1.0, 1.3):
+        swap = SWAP.model_copy(update={"strength": strength})
+        settings = Settings(swap=swap, track=Track(embedder="arcface_w600k_r50"))
+        job = Job(
+            target=material / "face.png",
+            output=tmp_path / f"{strength}.png",
+            cast=(Role(sources=(material / "six.png",)),),
+            settings=settings,
+        )
+        _run(job, equipped)
+        with Image.open(job.output) as picture:
+            pictures[strength] = np.asarray(picture.convert("RGB"), int)
+    gaps = [np.abs(pictures[1.0] - pictures[s]).sum() for s in (0.0, 0.5, 1.3)]
+    assert gaps[0] > gaps[1] > 0
+    assert gaps[2] > 0
+
+
+def test_strength_needs_vectors_of_one_kind(material: Path, equipped: Path, tmp_path: Path) -> None:
+    swap = SWAP.model_copy(update={"strength": 0.5})
+    job = _job(material, tmp_path / "out.mp4", Settings(swap=swap, track=Track(embedder="none")))
+    with pytest.raises(SettingsError, match=r"swap\.strength.*--track\.embedder arcface_w600k_r50"):
+        next(verbs.swap(job, home=equipped))
+
+
+def test_an_animation_goes_through_networks(material: Path, equipped: Path, tmp_path: Path) -> None:
+    with Image.open(material / "face.png") as face:
+        frames = [
+            face.convert("RGB").resize((256, 300)).rotate(k, Image.Resampling.BILINEAR)
+            for k in (0, 2, 4, 6, 8)
+        ]
+    frames[0].save(tmp_path / "in.webp", save_all=True, append_images=frames[1:], duration=80, lossless=True)
+    job = Job(
+        target=tmp_path / "in.webp",
+        output=tmp_path / "out.webp",
+        cast=(Role(sources=(material / "face.png",)),),
+        settings=Settings(swap=SWAP),
+    )
+    _, last = _run(job, equipped)
+    assert (last.frames, last.faces) == (5, 5)
+    assert last.networks["inswapper_128"]["items"] >= 5
+
+
+def test_networks_that_are_absent_end_it_before_any_work(
+    material: Path, equipped: Path, tmp_path: Path
+) -> None:
+    settings = Settings(swap=Swap(model="hyperswap_1a_256"), enhance=Enhance(model="codeformer"))
+    with pytest.raises(ModelError, match=r"hyperswap_1a_256.*codeformer"):
+        _run(_job(material, tmp_path / "out.mp4", settings), equipped)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (Settings(swap=Swap(model="gfpgan_1.4")), r"swap\.model: gfpgan_1\.4 is a model for another task"),
+        (Settings(swap=Swap(model="inswapper_128", size=200)), r"swap\.size.*128, 256"),
+        (Settings(enhance=Enhance(model="nobody")), r"enhance\.model: there is no model 'nobody'"),
+        (Settings(mask=Mask(occlusion="xseg_1, what")), r"mask\.occlusion: there is no model 'what'"),
+        (Settings(mask=Mask(regions=("skin",), parser="xseg_1")), r"mask\.parser"),
+        (Settings(track=Track(refine="facemesh")), r"track\.refine"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(
+    settings: Settings, said: str, material: Path, equipped: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=said):
+        next(verbs.swap(_job(material, tmp_path / "out.mp4", settings), home=equipped))
+
+
+def test_a_gate_that_is_switched_off_says_so(material: Path, equipped: Path, tmp_path: Path) -> None:
+    settings = Settings(safety=Safety(content="off"), device=Device(threads=2))
+    job = Job(
+        target=material / "face.png",
+        output=tmp_path / "out.png",
+        cast=(Role(sources=(material / "six.png",)),),
+        settings=settings,
+    )
+    events, last = _run(job, equipped)
+    assert any(isinstance(e, Warned) and e.subject == "safety.content" for e in events)
+    assert last.content == "content not judged: switched off"
