@@ -100,10 +100,14 @@ def compose(
 
 
 def _smoothed(chain: Chain, spill: Spill, rate: float, strength: float) -> Generator[Float64, None, None]:
-    def read(first: int, last: int) -> Float64:
-        return spill.read(chain.records[first:last])
+    fresh = np.flatnonzero(np.diff(chain.records, prepend=-1))  # where a picture is no repeat
+    records = chain.records[fresh]
 
-    yield from smooth.smoothed(read, len(chain), chain.observed, rate, strength)
+    def read(first: int, last: int) -> Float64:
+        return spill.read(records[first:last])
+
+    runs = np.diff(fresh, append=len(chain))
+    yield from smooth.repeating(read, runs, chain.observed[fresh], rate, strength)
 
 
 def _track(number: int, chain: Chain, box: Float64, points: Float64, facts: Facts) -> Track:

@@ -17,6 +17,7 @@ from mien.faces.crops import Embedder, Gallery
 from mien.faces.cuts import SIZE, Cuts
 from mien.faces.likeness import SMALLEST
 from mien.faces.patrol import Patrol
+from mien.faces.repeats import Repeats
 from mien.faces.rows import Spill
 from mien.faces.track import Tracklet
 from mien.images import cpu
@@ -90,6 +91,7 @@ class _Live:
     """Pixels a frame, damped."""
     misses: int = 0
     """Searches in a row that did not see it."""
+    repeats: Repeats = field(default_factory=Repeats)
 
     def expected(self) -> Float64:
         """(N, 3) landmarks where they should be in the next frame."""
@@ -167,23 +169,25 @@ class Follower:
             self._gallery.finish()
 
     def _follow(self, frame: Frame) -> None:
-        """Find each known face again near its expected place."""
-        if not self._live:
+        """Find each known face again near its expected place; on a repeated picture it stays where it was."""
+        moved = []
+        for live in self._live:
+            if live.repeats.repeated(frame):
+                live.tracklet.repeat()
+            else:
+                moved.append(live)
+        if not moved:
             return
-        expected = np.stack([live.expected() for live in self._live])
+        expected = np.stack([live.expected() for live in moved])
         dense, presence = self._settled(frame, expected)
         good = (presence >= PRESENCE) & track.plausible(expected, dense)
         rows = iter(self._whole(frame, dense[good]))
-        kept, gone = [], []
-        for k, live in enumerate(self._live):
-            if good[k]:
-                self._extend(live, dense[k], float(presence[k]), next(rows))
-                kept.append(live)
-            else:
-                gone.append(live.tracklet.last(1)[0])
+        gone = [live for k, live in enumerate(moved) if not good[k]]
+        for k in np.flatnonzero(good):
+            self._extend(moved[k], frame, dense[k], float(presence[k]), next(rows))
         if gone:
-            self._lost(frame.index, gone)
-        self._live = kept
+            self._lost(frame.index, [live.tracklet.last(1)[0] for live in gone])
+        self._live = [live for live in self._live if live not in gone]
 
     def _settled(self, frame: Frame, expected: Float64) -> tuple[Float64, Float64]:
         """Landmarks of faces near their expected places, looked at again where they are elsewhere.
@@ -208,9 +212,11 @@ class Follower:
             return dense
         return np.concatenate([dense, self._eyes.refine(frame, dense)], axis=1)
 
-    def _extend(self, live: _Live, dense: Float64, presence: float, row: Float64) -> None:
+    def _extend(self, live: _Live, frame: Frame, dense: Float64, presence: float, row: Float64) -> None:
+        box = track.extent(dense[None])[0]
         live.move(dense)
-        live.tracklet.append(self._spill.append(row[None]), track.extent(dense[None])[0], presence)
+        live.repeats.renew(frame, box)
+        live.tracklet.append(self._spill.append(row[None]), box, presence)
 
     def _look(self, frame: Frame) -> None:
         """Note how each face looks, now and then: less often the longer it has been there."""
@@ -271,7 +277,7 @@ class Follower:
         before = len(self._live)
         self._live = [x for x in self._live if x.misses < _MISSES or _sure(x.tracklet)]
         new = np.setdiff1d(np.arange(len(found)), [j for _, j in pairs])
-        self._begin(frame, found[new])
+        self._begin(frame, thumb, found[new])
         self._plan(frame.index, calm=len(self._live) >= before and not len(new))
 
     def _rows(self, patrol: Patrol, index: int, thumb: Frame) -> Int64 | None:
@@ -299,7 +305,7 @@ class Follower:
             self._next_search = index + min(self._wait, self._interval)
             self._wait *= 2
 
-    def _begin(self, frame: Frame, found: Faces) -> None:
+    def _begin(self, frame: Frame, thumb: Frame, found: Faces) -> None:
         """Start tracklets for detections nobody follows, as far back as they can be seen."""
         if not len(found):
             return
@@ -319,13 +325,21 @@ class Follower:
             tracklet.hits = 1
             self.tracklets.append(tracklet)
             self._live.append(_Live(tracklet, dense[k]))
-            tracklet.prepend(self._look_back(frame.index, dense[k]))
+            self._live[-1].repeats.renew(frame, box[0])
+            first = (record, box[0], float(presence[k]))
+            tracklet.prepend(self._look_back(thumb, dense[k], first))
 
-    def _look_back(self, index: int, dense: Float64) -> list[tuple[int, Float64, float]]:
+    def _look_back(
+        self, thumb: Frame, dense: Float64, first: tuple[int, Float64, float]
+    ) -> list[tuple[int, Float64, float]]:
         """Follow a new face backwards through the kept thumbnails: rows from the newest to the oldest."""
-        rows: list[tuple[int, Float64, float]] = []
-        live = _Live(Tracklet(-1, index), dense)
+        rows = [first]
+        live = _Live(Tracklet(-1, thumb.index), dense)
+        live.repeats.renew(thumb, first[1])
         for past in reversed(self._past):
+            if live.repeats.repeated(past) and not self._taken(rows[-1][1][None], past.index):
+                rows.append(rows[-1])
+                continue
             expected = live.expected()[None]
             found, presence = self._eyes.land(past, self._eyes.roi_dense(expected))
             box = track.extent(found)
@@ -334,8 +348,9 @@ class Follower:
             if self._taken(box, past.index):
                 break
             live.move(found[0])
+            live.repeats.renew(past, box[0])
             rows.append((self._spill.append(self._whole(past, found)), box[0], float(presence[0])))
-        return rows
+        return rows[1:]
 
     def _taken(self, box: Float64, index: int) -> bool:
         """Whether another track is at this place in frame `index`."""

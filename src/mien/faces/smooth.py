@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.types import DENSE, Float32, Float64
+from mien.faces.repeats import LONGEST
+from mien.types import DENSE, Float32, Float64, Int64
 
 Read = Callable[[int, int], Float64]
 """Rows [first, last) of a track: (k, N, 3) dense landmarks."""
@@ -227,6 +228,35 @@ def smoothed(
         low, high = max(0, a - half), min(length, b + half)
         shape = even(free(read(low, high), raw[low:high]), sigma, weight[low:high], half)
         yield posed(shape[a - low : b - low], pose[a:b])
+
+
+def repeating(
+    read: Read, runs: Int64, observed: NDArray[np.bool_], rate: float, strength: float
+) -> Iterator[Float64]:
+    """Smooth a track in which pictures are repeated: each run of one picture is one row.
+
+    Otherwise a head would seem to stop and start, and would be moved in pictures that are equal.
+
+    Args:
+        read: Gives the rows of runs [first, last).
+        runs: (n,) frames of each run, 1 where nothing is repeated.
+        observed: (n,) whether a run was seen; filled ones count little.
+        rate: Frames per second, repeats included.
+        strength: 0 (rows pass unchanged) to 1.
+
+    Yields:
+        (k, N, 3) consecutive rows, one a frame; those of a run are equal.
+    """
+    if not len(runs):
+        return
+    # a picture that stands for long says nothing of the rate of the others
+    rate *= len(runs) / float(np.minimum(runs, LONGEST + 1).sum())
+    done = 0
+    for rows in smoothed(read, len(runs), observed, rate, strength):
+        which = np.repeat(np.arange(len(rows)), runs[done : done + len(rows)])
+        for a, b in chunks(len(which)):
+            yield rows[which[a:b]]
+        done += len(rows)
 
 
 def _half(rate: float, seconds: float) -> int:

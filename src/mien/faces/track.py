@@ -89,6 +89,10 @@ class Tracklet:
         self._score.append(score)
         self._box.extend(box.tolist())
 
+    def repeat(self) -> None:
+        """Add the last row once more, for a picture that shows the same: with the same record."""
+        self.append(self._record[-1], self.last(1)[0], self.latest)
+
     def prepend(self, rows: Sequence[tuple[int, Float64, float]]) -> None:
         """Add (record, box, score) rows before the first, given from the first backwards."""
         if rows:
@@ -111,6 +115,7 @@ class Chain:
 
     start: int
     records: Int64
+    """The number of the row before where the picture is a repeat."""
     observed: NDArray[np.bool_]
     scores: Float64
     hits: int
