@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -109,6 +110,36 @@ def test_another_engine_renders_anew(
     continued, last = _run(job, equipped, folder)
     assert any(isinstance(e, Warned) and "other engines" in e.message for e in continued)
     assert last.networks["inswapper_128"]["items"] >= 32
+
+
+def test_a_clip_that_begins_without_a_face_is_continued(
+    material: Path, equipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "SECONDS", 0.4)
+    monkeypatch.setattr("mien.run.report.EVERY", 0.0)
+    late = tmp_path / "late.mkv"
+    with av.open(str(material / "clip.mp4")) as shown, av.open(str(late), "w") as container:
+        stream = container.add_stream("ffv1", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        gray = av.VideoFrame.from_ndarray(np.full((240, 320, 3), 90, np.uint8), format="rgb24")
+        faces = [f.reformat(format="yuv420p") for f in shown.decode(video=0)]
+        for number, frame in enumerate([gray.reformat(format="yuv420p")] * 16 + faces):
+            frame.pts = number
+            frame.time_base = Fraction(1, 20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    job = _job(material, tmp_path / "out.mkv", Settings(swap=SWAP, encode=LOSSLESS), target=late)
+    folder = tmp_path / "job"
+    events = verbs.swap(job, folder=folder, home=equipped)
+    for event in events:
+        if isinstance(event, Progress) and event.stage == "render" and event.done >= 36:
+            break
+    events.close()
+    assert Folder(folder).engines()["inswapper_128"]
+    continued, last = _run(job, equipped, folder)
+    assert getattr(continued[0], "resumed", 0) >= 16
+    assert not any(isinstance(e, Warned) and "rendered again" in e.message for e in continued)
+    assert last.networks["inswapper_128"]["items"] < 32
 
 
 def test_each_role_has_settings_of_its_own(material: Path, equipped: Path, tmp_path: Path) -> None:

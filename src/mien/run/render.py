@@ -88,11 +88,12 @@ def render(
     device: Device,
     clock: Clock,
     resumed: int,
-    begun: Callable[[], None],
+    settled: Callable[[], None],
 ) -> Generator[Event, None, None]:
     """Decode, change and encode the frames of all missing segments in one go.
 
-    `begun` is called when the first frames are changed: every network has then settled on its engine.
+    `settled` is called whenever frames are changed, before they are encoded: a network settles on its engine
+    with the first face that it sees, which may be late in the clip.
     """
     threads = device.threads
     told: list[str] = []
@@ -113,8 +114,7 @@ def render(
         Drain(clock.wrap("encode", splitter.write), max(DEPTH, batch)) as out,
     ):
         for some in mapped(batches(incoming, batch, ends), work, workers):
-            if done == resumed:
-                begun()
+            settled()
             for frame in some:
                 out.put(frame)
             done += len(some)

@@ -113,7 +113,7 @@ def swap(wanted: Order, folder: Path | None) -> Generator[Event, None, None]:
                 device,
                 clock,
                 resumed,
-                lambda: place.note_engines(measured(wanted, runtime)),
+                lambda: _note(place, wanted, runtime),
             )
             engines, networks = runtime.engines, runtime.times(max(len(film) - resumed, 1))
         with clock.stage("join"):
@@ -137,6 +137,13 @@ def swap(wanted: Order, folder: Path | None) -> Generator[Event, None, None]:
         write_json(place.path / "result.json", {"output": str(job.output), "frames": result.frames})
         place.clean()
     yield result
+
+
+def _note(place: Folder, wanted: Order, runtime: Runtime) -> None:
+    """Write down what the networks run on, once that is known of another one."""
+    found = measured(wanted, runtime)
+    if found != place.engines():
+        place.note_engines(found)
 
 
 def _number(wanted: Order, film: Footage) -> str:
