@@ -13,11 +13,15 @@ from PIL import Image
 
 from mien.bench import suite
 from mien.errors import ModelError, SettingsError
+from mien.models import deepface
+from mien.models.card import Card
 from mien.models.store import Store
 from mien.run import verbs, video
 from mien.run.job import Folder
+from mien.run.place import absolute
 from mien.settings import Detect, Device, Encode, Enhance, Job, Mask, Role, Safety, Settings, Swap, Track
 from mien.types import Array, Event, Finished, Progress, Warned
+from tests.models.test_deepface import dfm
 
 SWAP = Swap(model="inswapper_128")
 LOSSLESS = Encode(codec="ffv1")
@@ -181,6 +185,54 @@ def test_strength_of_nothing_swaps_nobody_else_in(material: Path, equipped: Path
     gaps = [np.abs(pictures[1.0] - pictures[s]).sum() for s in (0.0, 0.5, 1.3)]
     assert gaps[0] > gaps[1] > 0
     assert gaps[2] > 0
+
+
+def test_it_is_said_where_strength_cannot_be_had(
+    material: Path, equipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.run.casting.SMALLEST", 1e4)
+    swap = SWAP.model_copy(update={"strength": 0.5})
+    settings = Settings(swap=swap, track=Track(embedder="arcface_w600k_r50"))
+    job = Job(
+        target=material / "face.png",
+        output=tmp_path / "out.png",
+        cast=(Role(sources=(material / "six.png",)),),
+        settings=settings,
+    )
+    events, _ = _run(job, equipped)
+    said = [e.message for e in events if isinstance(e, Warned) and "swap.strength counts as 1" in e.message]
+    assert len(said) == 1
+    assert said[0].startswith("track 1:")
+
+
+def test_a_users_network_changes_pictures_without_a_source(
+    material: Path, equipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in" / name).write_bytes((material / "face.png").read_bytes())
+    dfm(tmp_path / "dark.dfm")
+    monkeypatch.chdir(tmp_path)
+    read, card, asked = list[str](), deepface.card, Swap(model="dark.dfm", colour="none", grain=0.0)
+
+    def counted(path: str) -> Card:
+        read.append(path)
+        return card(path)
+
+    monkeypatch.setattr(deepface, "card", counted)
+    role = Role(sources=(), swap=asked)
+    job = Job(target=tmp_path / "in", output=tmp_path / "out", cast=(role, role))
+    with pytest.raises(SettingsError, match="source"):
+        _run(job.model_copy(update={"cast": (Role(sources=()),)}), equipped)
+    _run(job, equipped)
+    assert read == [str(tmp_path / "dark.dfm")], "by its absolute name, and once for all"
+    assert absolute(job).cast[0].swap == asked.model_copy(update={"model": str(tmp_path / "dark.dfm")})
+    for name in ("a.png", "b.png"):
+        with Image.open(material / "face.png") as a, Image.open(tmp_path / "out" / name) as b:
+            before, after = (np.asarray(picture.convert("RGB"), int) for picture in (a, b))
+        changed = (after != before).any(axis=2)
+        assert changed.mean() > 0.02
+        assert after[changed].mean() < 0.9 * before[changed].mean(), "the network gives half of what it sees"
 
 
 def test_strength_needs_vectors_of_one_kind(material: Path, equipped: Path, tmp_path: Path) -> None:

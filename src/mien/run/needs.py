@@ -47,29 +47,40 @@ def analysis(settings: Settings, known: Catalogue) -> tuple[Card, ...]:
     return tuple(dict.fromkeys((*(_granted(wish, known) for wish in _finding(settings)), FACEMESH)))
 
 
-def cards(job: Job, settings: Settings, known: Catalogue) -> tuple[Card, ...]:
+def cards(
+    job: Job, settings: Settings, known: Catalogue, networks: Sequence[Card | None]
+) -> tuple[Card, ...]:
     """The cards of every network that a job uses.
 
     Args:
         job: Its cast is used.
         settings: The job's, with names resolved.
         known: Where names are looked up.
+        networks: Each role's swapper, from `swappers`.
 
     Raises:
         UnknownModel: A setting names no card.
         SettingsError: A setting names a card of another task, or one that does not fit the network.
-        ModelError: A `.dfm` file cannot be read.
     """
     found = list(analysis(settings, known))
-    for role in job.cast:
+    for role, network in zip(job.cast, networks, strict=True):
         asked = own(role, settings)
-        network = swapper(asked, known)
         if network is not None:
             found += [network, *_of_latent(network, known)]
             _fitting(asked, network)
         found += [_granted(wish, known) for wish in _changing(asked)]
         _mixable(asked, network, settings.track.embedder)
     return tuple(dict.fromkeys(found))
+
+
+def swappers(job: Job, settings: Settings, known: Catalogue) -> tuple[Card | None, ...]:
+    """Each role's `swapper`; a `.dfm` file, which may be large, is read once."""
+    found: dict[str, Card | None] = {}
+    for role in job.cast:
+        asked = own(role, settings)
+        if asked.swap.model not in found:
+            found[asked.swap.model] = swapper(asked, known)
+    return tuple(found[own(role, settings).swap.model] for role in job.cast)
 
 
 def swapper(settings: Settings, known: Catalogue) -> Card | None:

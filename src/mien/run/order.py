@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,8 @@ from mien.run.clock import Clock
 from mien.run.render import Part
 from mien.run.report import fetched
 from mien.settings import Job, Settings
-from mien.stages.look import look
+from mien.stages.look import look, onto, unmixed
+from mien.stages.patch import Look
 from mien.trust import label
 from mien.types import Event, Float32, Identity, Tracks, Warned
 
@@ -33,6 +34,8 @@ class Order:
     home: Path | None
     used: tuple[Card, ...]
     """Every network that the job needs."""
+    swappers: tuple[Card | None, ...]
+    """Each role's swap network; None for the mesh swapper."""
     judges: tuple[Card, ...]
     """Those among them that judge the content."""
 
@@ -62,6 +65,8 @@ class Cast:
     """The roles of a job, as far as they can be prepared without the target."""
 
     identities: tuple[Identity, ...]
+    looks: tuple[Look, ...]
+    """Of the identities, for whomever they are put on."""
     meant: tuple[Float32 | None, ...]
     """For each role the vector of the person it is for; None where it goes by words."""
 
@@ -82,8 +87,9 @@ def order(job: Job, home: Path | None = None) -> Order:
     settings = casting.resolved(job.settings, known, store)
     casting.check(job, casting.embedder(settings, known))
     judges = gate.judges(settings.safety, known, store)
-    used = tuple(dict.fromkeys((*needs.cards(job, settings, known), *judges)))
-    return Order(job, settings, known, home, used, judges)
+    swappers = needs.swappers(job, settings, known)
+    used = tuple(dict.fromkeys((*needs.cards(job, settings, known, swappers), *judges)))
+    return Order(job, settings, known, home, used, swappers, judges)
 
 
 def opened(order: Order) -> Generator[Event, None, Runtime]:
@@ -119,12 +125,14 @@ def prepared(order: Order, runtime: Runtime, clock: Clock) -> Generator[Warned, 
     if order.settings.safety.content == "off":
         yield Warned("safety.content", "explicit content is not judged: switched off")
     identities: list[Identity] = []
-    for role, asked in zip(order.job.cast, order.own, strict=True):
-        network = needs.swapper(asked, order.known)
+    looks: list[Look] = []
+    for role, asked, network in zip(order.job.cast, order.own, order.swappers, strict=True):
         made = source.identity(role, runtime, order.settings, needs.embedders(network, order.known))
         identities.append((yield from clock.run("source", made)))
+        with clock.stage("source"):
+            looks.append(look(runtime, identities[-1], network, asked))
     meant = yield from clock.run("source", casting.meant(order.job, runtime, order.settings))
-    return Cast(tuple(identities), meant)
+    return Cast(tuple(identities), tuple(looks), meant)
 
 
 def parts(
@@ -146,16 +154,24 @@ def parts(
     same = order.embedder.same if order.embedder else 1.0
     ids = casting.assign(order.job, tracks, cast.meant, same, partial=partial)
     made: list[Part] = []
-    for asked, identity, chosen in zip(order.own, cast.identities, ids, strict=True):
-        network = needs.swapper(asked, order.known)
+    for prepared, identity, chosen in zip(cast.looks, cast.identities, ids, strict=True):
         whom = [track for track in tracks.tracks if track.id in chosen]
-        made.append(Part(look(runtime, identity, network, asked, whom), tuple(chosen)))
+        made.append(Part(onto(runtime, prepared, identity, whom), tuple(chosen)))
     return tuple(made)
 
 
+def weaker(parts: Sequence[Part]) -> Iterator[str]:
+    """What there is to say about people on whom `swap.strength` cannot be had."""
+    for part in parts:
+        if ids := unmixed(part.look, part.ids):
+            who = casting.listed(ids)
+            yield f"{who}: never seen well enough to mix identities; swap.strength counts as 1 there"
+
+
 def unchanged(order: Order, parts: Sequence[Part], tracks: Tracks) -> Generator[Warned, None, None]:
-    """What there is to say about people whom nobody is surely meant to change."""
+    """What there is to say about people who are not changed, or not as asked, as nobody surely knows them."""
     yield from casting.unchanged(order.job, [part.ids for part in parts], tracks)
+    yield from (Warned(str(order.job.target), text) for text in weaker(parts))
 
 
 def edit(order: Order) -> label.Edit:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from mien.errors import JobError, MediaError
 from mien.media.failure import media_error
+from mien.models.deepface import SUFFIX
 from mien.models.store import default_home
-from mien.settings import Job
+from mien.settings import Job, Swap
 
 
 def jobs_home(home: Path | None = None) -> Path:
@@ -28,12 +29,24 @@ def absolute(job: Job) -> Job:
     """The same job with absolute paths, so that it can be continued from another folder."""
     cast = tuple(
         role.model_copy(
-            update={"sources": tuple(map(_absolute, role.sources)), "like": tuple(map(_absolute, role.like))}
+            update={
+                "sources": tuple(map(_absolute, role.sources)),
+                "like": tuple(map(_absolute, role.like)),
+                "swap": role.swap and _swap(role.swap),
+            }
         )
         for role in job.cast
     )
-    places = {"target": _absolute(job.target), "output": _absolute(job.output), "cast": cast}
-    return job.model_copy(update=places)
+    settings = job.settings.model_copy(update={"swap": _swap(job.settings.swap)})
+    places = {"target": _absolute(job.target), "output": _absolute(job.output)}
+    return job.model_copy(update={**places, "cast": cast, "settings": settings})
+
+
+def _swap(swap: Swap) -> Swap:
+    """Settings whose swapper is a name or an absolute path."""
+    if not swap.model.lower().endswith(SUFFIX):
+        return swap
+    return swap.model_copy(update={"model": str(_absolute(Path(swap.model)))})
 
 
 def _absolute(path: Path) -> Path:

@@ -16,7 +16,7 @@ from mien.models import detect, landmark68
 from mien.models.runtime import Runtime
 from mien.run import casting, gate
 from mien.run.clock import Clock
-from mien.run.order import Cast, Order, edit, opened, parts, prepared
+from mien.run.order import Cast, Order, edit, opened, parts, prepared, weaker
 from mien.run.place import check_folder, check_output
 from mien.run.render import renderer
 from mien.run.report import Meter
@@ -113,7 +113,8 @@ def _one(
         notes.append("shows no face; it is written unchanged")
     else:
         try:
-            count = _changed(wanted, cast, runtime, clock, frame, found, partial=not alone)
+            count, weak = _changed(wanted, cast, runtime, clock, frame, found, partial=not alone)
+            notes += weak
         except (SettingsError, NoFaceError) as error:
             if alone:
                 raise
@@ -133,8 +134,8 @@ def _changed(
     found: Faces,
     *,
     partial: bool,
-) -> int:
-    """Change the faces of one picture that are meant; returns how many."""
+) -> tuple[int, tuple[str, ...]]:
+    """Change the faces of one picture that are meant; returns how many, and what is not as asked."""
     tracks = as_tracks(frame, found)
     mixed = any(asked.swap.strength != 1.0 for asked in wanted.own)
     if wanted.embedder is not None and (mixed or any(role.like for role in wanted.job.cast)):
@@ -142,7 +143,7 @@ def _changed(
             tracks = casting.recognised(frame, tracks, runtime, wanted.embedder)
     ready = parts(wanted, cast, runtime, tracks, partial)
     renderer(ready, tracks, runtime, clock.stage)([frame])
-    return sum(len(part.ids) for part in ready)
+    return sum(len(part.ids) for part in ready), tuple(weaker(ready))
 
 
 def as_tracks(frame: Frame, found: Faces) -> Tracks:

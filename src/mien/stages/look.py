@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mien.faces import mesh
@@ -17,13 +18,7 @@ if TYPE_CHECKING:
     from mien.models.runtime import Runtime
 
 
-def look(
-    runtime: Runtime,
-    identity: Identity,
-    network: Card | None,
-    settings: Settings,
-    tracks: Sequence[Track] = (),
-) -> Look:
+def look(runtime: Runtime, identity: Identity, network: Card | None, settings: Settings) -> Look:
     """Prepare an identity for the swapper.
 
     Args:
@@ -31,33 +26,60 @@ def look(
         identity: Who somebody becomes.
         network: Card of the swap network; None for the mesh swapper.
         settings: Its `swap`, `mask` and `enhance` groups are used.
-        tracks: Whom the identity is put on. Where `swap.strength` is not 1 their embeddings, by the embedder
-            of the swap network, are mixed in.
 
     Raises:
         ModelError: A network cannot be loaded.
     """
-    asked, strength = settings.swap, settings.swap.strength
     texture = mesh.prepare(identity.portraits, topology(runtime)) if network is None else None
     conditions: dict[int, Conditions] = {}
-    mixes = network is not None and mixing(network)
     if network is not None and network.family != deepface.FAMILY:
         source = swap.latent(runtime, network, identity)
         conditions[ANYBODY] = swap.condition(runtime, network, source)
-        for track in tracks if mixes and strength != 1.0 else ():
-            if track.embedding is not None:
-                target = swap.target_latent(runtime, network, track.embedding)
-                mixed = swap.mixed(network, source, target, strength)
-                conditions[track.id] = swap.condition(runtime, network, mixed)
     return Look(
-        swap=asked,
+        swap=settings.swap,
         mask=settings.mask,
         enhance=settings.enhance,
         texture=texture,
         network=network,
         conditions=conditions,
-        opacity=1.0 if mixes else min(strength, 1.0),
+        opacity=1.0 if network is not None and mixing(network) else min(settings.swap.strength, 1.0),
     )
+
+
+def onto(runtime: Runtime, look: Look, identity: Identity, tracks: Sequence[Track]) -> Look:
+    """A look for certain people: where `swap.strength` mixes identities, theirs are mixed in.
+
+    Args:
+        runtime: Where the networks run.
+        look: From `look`.
+        identity: What it was made of.
+        tracks: Whom it is put on; their embeddings are by the embedder of the swap network. A track without
+            one gets the identity alone; see `unmixed`.
+
+    Raises:
+        ModelError: A network cannot be loaded.
+    """
+    network = look.network
+    known = [(track.id, vector) for track in tracks if (vector := track.embedding) is not None]
+    if network is None or not mixes(look) or not known:
+        return look
+    source = swap.latent(runtime, network, identity)
+    conditions = dict(look.conditions)
+    for track, vector in known:
+        target = swap.target_latent(runtime, network, vector)
+        mixed = swap.mixed(network, source, target, look.swap.strength)
+        conditions[track] = swap.condition(runtime, network, mixed)
+    return replace(look, conditions=conditions)
+
+
+def unmixed(look: Look, ids: Sequence[int]) -> tuple[int, ...]:
+    """The tracks on which `swap.strength` does not count, because they were never seen well enough."""
+    return tuple(k for k in ids if k not in look.conditions) if mixes(look) else ()
+
+
+def mixes(look: Look) -> bool:
+    """Whether the identities of whom it is put on have to be mixed in."""
+    return look.network is not None and mixing(look.network) and look.swap.strength != 1.0
 
 
 def mixing(network: Card) -> bool:
