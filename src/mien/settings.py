@@ -82,7 +82,7 @@ class Swap(Section):
     """For `.dfm` swappers that take it: how far the shape of the new face is taken, 0 to 1."""
     colour: Literal["none", "mean", "low", "histogram"] = "low"
     """How light and skin tone are taken from the target: not, by mean and deviation in CIELAB, by the low
-    frequencies, or by the distribution of each channel."""
+    frequencies, or by the distribution of each channel. `mesh` knows the low frequencies only."""
     light: Unit = 1.0
     """How far lighting and skin tone follow the target, 0 to 1."""
     grain: Unit = 1.0
@@ -102,7 +102,8 @@ class Mask(Section):
     """How much of the square is left out at the top, right, bottom and left, as shares of its side; networks
     only."""
     occlusion: str = ""
-    """Cards of the networks that find what covers the face, with commas; their least counts; empty: none."""
+    """Cards of the networks that find what covers the face, with commas; their least counts; empty: none.
+    Networks only."""
     regions: tuple[Region, ...] = ()
     """Parts of the face to change, as `parser` sees them in the new face; none: all. Networks only."""
     parser: str = "bisenet_resnet_34"
@@ -115,7 +116,8 @@ class Enhance(Section):
     """Restoring the new face."""
 
     model: str = ""
-    """Card of the enhancer (`mien models list --task enhance`); empty: none."""
+    """Card of the enhancer (`mien models list --task enhance`); empty: none. Restores what swap networks
+    changed."""
     blend: Unit = 0.8
     """Share of the enhanced face in the result, 0 to 1."""
     fidelity: Unit = 0.5

@@ -287,6 +287,25 @@ def test_settings_that_do_not_fit_are_named(
         next(verbs.swap(_job(material, tmp_path / "out.mp4", settings), home=equipped))
 
 
+def test_what_mesh_does_not_know_is_said_and_not_loaded(
+    material: Path, equipped: Path, tmp_path: Path
+) -> None:
+    settings = Settings(
+        swap=Swap(colour="mean"), enhance=Enhance(model="gfpgan_1.4"), mask=Mask(occlusion="xseg_1")
+    )
+    job = Job(
+        target=material / "face.png",
+        output=tmp_path / "out.png",
+        cast=(Role(sources=(material / "six.png",)),),
+        settings=settings,
+    )
+    events, last = _run(job, equipped)
+    said = [e.subject for e in events if isinstance(e, Warned) and "not for mesh" in e.message]
+    assert said == ["swap.colour, mask.occlusion, enhance.model"]
+    assert not {"gfpgan_1.4", "xseg_1"} & set(last.engines)
+    assert b"restored" not in job.output.read_bytes(), "what was not done is not on the label"
+
+
 def test_a_gate_that_is_switched_off_says_so(material: Path, equipped: Path, tmp_path: Path) -> None:
     settings = Settings(safety=Safety(content="off"), device=Device(threads=2))
     job = Job(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from mien.errors import SettingsError
 from mien.models import deepface, landmark68, swap
@@ -16,6 +17,14 @@ CHANGING: tuple[Task, ...] = ("swap", "enhance", "occlude", "parse")
 """What networks do while frames are changed; all others only look at the clip before that."""
 MESH = "mesh"
 """The swapper that needs no network of its own."""
+_NETWORKS_ONLY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "swap": ("size", "morph", "colour"),
+        "mask": ("padding", "occlusion", "regions", "areas"),
+        "enhance": ("model",),
+    }
+)
+"""Group to its settings that count for swap networks alone."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,8 @@ def cards(
         if network is not None:
             found += [network, *_of_latent(network, known)]
             _fitting(asked, network)
-        found += [_granted(wish, known) for wish in _changing(asked)]
+        wishes = [_granted(wish, known) for wish in _changing(asked)]
+        found += wishes if network is not None else []
         _mixable(asked, network, settings.track.embedder)
     return tuple(dict.fromkeys(found))
 
@@ -97,6 +107,19 @@ def swapper(settings: Settings, known: Catalogue) -> Card | None:
     if name.lower().endswith(deepface.SUFFIX):
         return deepface.card(name)
     return _granted(Wish("swap.model", name, "swap"), known, MESH)
+
+
+def unheeded(settings: Settings) -> tuple[str, ...]:
+    """Names of settings other than their defaults that the mesh swapper does not know."""
+    if settings.swap.model != MESH:
+        return ()
+    plain = Settings()
+    return tuple(
+        f"{group}.{name}"
+        for group, names in _NETWORKS_ONLY.items()
+        for name in names
+        if getattr(getattr(settings, group), name) != getattr(getattr(plain, group), name)
+    )
 
 
 def embedders(network: Card | None, known: Catalogue) -> tuple[Card, ...]:

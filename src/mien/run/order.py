@@ -126,6 +126,9 @@ def prepared(order: Order, runtime: Runtime, clock: Clock) -> Generator[Warned, 
         yield Warned("safety.content", "explicit content is not judged: switched off")
     identities: list[Identity] = []
     looks: list[Look] = []
+    yield from (
+        Warned(", ".join(names), "counts for swap networks only, not for mesh") for names in _unheeded(order)
+    )
     for role, asked, network in zip(order.job.cast, order.own, order.swappers, strict=True):
         made = source.identity(role, runtime, order.settings, needs.embedders(network, order.known))
         identities.append((yield from clock.run("source", made)))
@@ -133,6 +136,11 @@ def prepared(order: Order, runtime: Runtime, clock: Clock) -> Generator[Warned, 
             looks.append(look(runtime, identities[-1], network, asked))
     meant = yield from clock.run("source", casting.meant(order.job, runtime, order.settings))
     return Cast(tuple(identities), tuple(looks), meant)
+
+
+def _unheeded(order: Order) -> Sequence[tuple[str, ...]]:
+    """Settings that count for swap networks alone and are asked of another swapper, each once."""
+    return tuple(dict.fromkeys(filter(None, map(needs.unheeded, order.own))))
 
 
 def parts(
