@@ -216,3 +216,23 @@ def test_constants_survive_a_round_trip(tmp_path: Path, kind: str, shape: list[i
     assert found.dtype == values.dtype
     assert found.shape == values.shape
     np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize("place", ["branch", "sparse", "function"])
+def test_weights_elsewhere_are_refused_wherever_they_are_named(place: str, tmp_path: Path) -> None:
+    tensor = numpy_helper.from_array(np.ones(4, np.float32), "w")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret")
+    model = plain()
+    if place == "branch":
+        out = helper.make_tensor_value_info("w", TensorProto.FLOAT, [4])
+        body = helper.make_graph([], "body", [], [out], [tensor])
+        model.graph.node.append(helper.make_node("If", ["c"], ["z"], then_branch=body, else_branch=body))
+    elif place == "sparse":
+        model.graph.sparse_initializer.add(values=tensor, dims=[4])
+    else:
+        node = helper.make_node("Constant", [], ["w"], value=tensor)
+        model.functions.add(name="f", domain="own", output=["w"]).node.append(node)
+    with pytest.raises(ModelError, match="another file"):
+        graph_file.read(saved(model, tmp_path))

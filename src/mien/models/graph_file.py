@@ -192,6 +192,13 @@ def _network(path: Path, data: mmap.mmap) -> Network:
         else:
             constants[name] = array
     opsets = {imported.domain: int(imported.version) for imported in model.opset_import}
+    for sparse in graph.sparse_initializer:
+        _check_inline(sparse.values)
+        _check_inline(sparse.indices)
+    for function in model.functions:
+        for node in function.node:
+            for tensor in _inline(node):
+                _check_inline(tensor)
     network = Network(
         nodes=[],
         constants=constants,
@@ -256,10 +263,7 @@ def _take_nodes(path: Path, graph: GraphProto, network: Network, local: set[str]
                     f"it uses the operator {node.op_type} of the unknown domain {node.domain}",
                     "Export the network with ONNX's own operators.",
                 )
-        tensors = [a.t for a in node.attribute if a.HasField("t")] + [
-            t for a in node.attribute for t in a.tensors
-        ]
-        for tensor in tensors:
+        for tensor in _inline(node):
             _check_inline(tensor)
         if any(a.HasField("g") or a.graphs for a in node.attribute):
             network.odd = network.odd or f"control flow ({node.op_type})"
@@ -267,6 +271,18 @@ def _take_nodes(path: Path, graph: GraphProto, network: Network, local: set[str]
             network.odd = f"the kind of constant {node.output[0]}"
         elif node.op_type != "Constant" or network.odd:
             network.nodes.append(node)
+
+
+def _inline(node: NodeProto) -> Iterator[TensorProto]:
+    """The tensors in a node's attributes, and in the graphs of control flow among these."""
+    for a in node.attribute:
+        yield from (a.t, *a.tensors) if a.HasField("t") else a.tensors
+        for graph in (a.g, *a.graphs) if a.HasField("g") else a.graphs:
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            for inner in graph.node:
+                yield from _inline(inner)
 
 
 def _moved(node: NodeProto, network: Network) -> bool:
