@@ -321,6 +321,9 @@ def test_what_depends_on_the_identity_is_done_once(
             np.testing.assert_allclose(session.run({"target": X, **ready})["y"], wanted, rtol=1e-5)
             # The whole also does: what depends on the identity is then done on the way.
             np.testing.assert_allclose(session.run({"target": X, "source": source})["y"], wanted, rtol=1e-5)
+            empty = session.condition({"source": source[:0]})
+            assert {n: a.shape[1:] for n, a in empty.items()} == {n: a.shape[1:] for n, a in ready.items()}
+            assert session.run({"target": X[:0], "source": source[:0]})["y"].shape == (0, 3, 4, 4)
             with pytest.raises(ValueError, match="a: input source is missing"):
                 session.run({"target": X})
             with pytest.raises(ValueError, match="batch sizes"):

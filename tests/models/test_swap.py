@@ -175,6 +175,25 @@ def test_channels_ranges_and_tiles(name: str, facts: tuple[int, ...], tmp_path: 
         assert mask is None or mask.shape == large.shape[:3]
 
 
+def test_outputs_with_names_may_come_in_any_order(tmp_path: Path) -> None:
+    g = Graph()
+    g.input("source", (1, 512))
+    picture = g.op("Add", g.input("target", (1, 3, 256, 256)), _nothing(g))
+    g.output("where", g.op("Abs", g.op("ReduceMean", picture, axes=[1], keepdims=1)), (1, 1, 256, 256))
+    g.output("made", picture, (1, 3, 256, 256))
+    g.model(tmp_path / "models" / "turned.onnx")
+    card = filed(card_of("hyperswap_1a_256"), tmp_path / "turned.onnx")
+    made, where = card.outputs
+    card = replace(card, outputs=(replace(made, name="made"), replace(where, name="where")))
+    crops = RNG.random((1, 256, 256, 3), np.float32)
+    with running(tmp_path, [card]) as runtime:
+        conditions = swap.condition(runtime, card, np.ones((1, 512), np.float32))
+        faces, mask = swap.run(runtime, card, conditions, crops)
+    np.testing.assert_allclose(faces, crops, atol=1e-6)
+    assert mask is not None
+    np.testing.assert_allclose(mask, np.abs(2 * crops.mean(axis=3) - 1), atol=1e-5)
+
+
 @pytest.mark.parametrize("times", [1, 3, 8])
 def test_a_network_that_changes_nothing_gives_every_pixel_back(times: int, tmp_path: Path) -> None:
     g = Graph()

@@ -111,8 +111,11 @@ class Session:
         count = rows(self.card, fits, fits.identity, given)
         rest = {name: array for name, array in given.items() if name not in fits.identity}
         ready = fits.typed(fits.identity, given)
+        if not count:  # what shapes no rows have only a row tells
+            ready = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in ready.items()}
         with self._use():
-            return {**rest, **self._steps(ready, count, (1,), maker=True)}
+            made = self._steps(ready, max(count, 1), (1,), maker=True)
+        return {**rest, **{name: array[:count] for name, array in made.items()}}
 
     def run(self, inputs: Mapping[str, Array] | Array) -> dict[str, Float32]:
         """Run the network.

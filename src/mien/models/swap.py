@@ -13,6 +13,7 @@ import numpy as np
 
 from mien.models import embed, pictures, swap_cards
 from mien.models.card import Card, Latent, Pixels
+from mien.models.detectors import in_order
 from mien.types import Array, Float32, Float64, Identity
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def run(
         return np.empty(crops.shape, np.float32), np.empty(crops.shape[:3], np.float32) if masked else None
     tiles = pictures.to_tensor(_apart(crops, times), pixels)
     repeated = {name: np.repeat(rows, times * times, axis=0) for name, rows in conditions.items()}
-    results = list(runtime.session(card).run({**repeated, "target": tiles}).values())
+    results = in_order(card, runtime.session(card).run({**repeated, "target": tiles}))
     faces = pictures.to_pictures(results[0], card.result or Pixels(pixels.side))
     np.clip(faces, np.float32(0), np.float32(1), out=faces)
     mask: Float32 | None = None
