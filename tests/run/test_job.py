@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mien.errors import JobError
-from mien.run.job import Folder, analysis_id, digest, entries, find, job_id, remove, write_json
-from mien.settings import Detect, Encode, Job, Role, Settings, Swap
+from mien.run.job import PROGRAMS, Folder, analysis_id, digest, entries, find, job_id, remove, write_json
+from mien.settings import Detect, Device, Encode, Job, Role, Settings, Swap
 from mien.types import Segment
 
 JOB = Job(
@@ -52,7 +52,7 @@ def test_id_follows_inputs_and_models_and_nothing_else() -> None:
     assert job_id(JOB, INPUTS, {"net": "4" * 64}) != one
 
 
-@pytest.mark.parametrize("program", ["mien", "av", "numpy", "opencv-python-headless", "openvino"])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_ids_follow_the_programs(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = job_id(JOB, INPUTS, CARDS), analysis_id("clip", Settings(), CARDS)
     monkeypatch.setattr(
@@ -67,6 +67,9 @@ def test_analysis_does_not_depend_on_how_faces_are_changed() -> None:
     assert analysis_id("clip", Settings(swap=Swap(light=0.1), encode=Encode(quality=20)), CARDS) == one
     assert analysis_id("clip", Settings(detect=Detect(score=0.4)), CARDS) != one
     assert analysis_id("other", Settings(), CARDS) != one
+    assert analysis_id("clip", Settings(device=Device(threads=3, batch=2)), CARDS) == one
+    assert analysis_id("clip", Settings(device=Device(precision="f32")), CARDS) != one
+    assert analysis_id("clip", Settings(device=Device(engine="openvino")), CARDS) != one
 
 
 def test_folder_keeps_its_job(tmp_path: Path) -> None:
@@ -105,7 +108,7 @@ def test_segment_names_sort_in_order(tmp_path: Path) -> None:
 
 def test_lock_keeps_others_out_and_ends_with_its_process(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from mien.run.job import Folder\n"
+        "import sys; from pathlib import Path; from mien.run.job import PROGRAMS, Folder\n"
         "with Folder(Path(sys.argv[1])).locked():\n"
         "    print('locked', flush=True); sys.stdin.read()\n"
     )

@@ -34,7 +34,7 @@ from mien.types import Segment
 
 FORMAT = 1
 """Raised whenever folders of an older program can no longer be continued."""
-PROGRAMS = ("mien", "av", "numpy", "opencv-python-headless", "openvino")
+PROGRAMS = ("mien", "av", "numpy", "opencv-python-headless", "openvino", "onnxruntime")
 """Packages whose version may change the bytes of a result."""
 
 
@@ -70,8 +70,10 @@ def job_id(job: Job, inputs: Mapping[str, str], cards: Mapping[str, str]) -> str
 
 
 def analysis_id(clip: str, settings: Settings, cards: Mapping[str, str]) -> str:
-    """Id of pass one: it depends on the clip, on how faces are found and followed, and on the models."""
-    asked = settings.model_dump(mode="json", include={"detect", "track"})
+    """Id of pass one: it depends on the clip, on how faces are found and followed, on the models and on what
+    was asked to run them."""
+    device = {"engine": True, "precision": True}
+    asked = settings.model_dump(mode="json", include={"detect": True, "track": True, "device": device})
     return digest({"program": _program(), "clip": clip, "settings": asked, "cards": dict(cards)})
 
 
