@@ -256,6 +256,17 @@ def test_a_card_that_does_not_fit_its_file_is_refused(
     assert "none.onnx: does not exist" in capsys.readouterr().err
 
 
+def test_a_card_that_does_not_fit_leaves_the_one_before(home: Path, tmp_path: Path) -> None:
+    toml, good = written(tmp_path / "my.toml"), means(tmp_path / "means.onnx").read_bytes()
+    assert cli.main(["models", "add", str(toml)]) == 0
+    (tmp_path / "means.onnx").unlink()
+    (tmp_path / "means.onnx").write_bytes(b"no network")
+    assert cli.main(["models", "add", str(toml)]) == 5
+    assert (home / "models" / "means.onnx").read_bytes() == good
+    assert Store(home).present(File("means.onnx"))
+    assert not list((home / "models").glob("fetch-*"))
+
+
 def test_a_card_that_needs_an_unknown_one_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mien.errors import ModelError
 from mien.models import catalogue
-from mien.models.card import Card
+from mien.models.card import Card, File
 from mien.models.catalogue import Catalogue
 from mien.models.runtime import Runtime
-from mien.models.store import Store
+from mien.models.store import SCRATCH, Store
 
 
 def add(path: Path, store: Store) -> Card:
@@ -29,22 +32,49 @@ def add(path: Path, store: Store) -> Card:
     draft = catalogue.drafted(path)
     known = catalogue.extended(catalogue.load(store.home), (draft.card,), str(path))
     known.needed(draft.card)
-    new = [file for file in draft.card.files if file.name in draft.local and not store.present(file)]
-    try:
-        for file in draft.card.files:
-            if file.name in draft.local:
-                store.forget(file)  # whoever adds a file means this one
-                store.adopt(file, draft.local[file.name])
+    local = [file for file in draft.card.files if file.name in draft.local]
+    with _restored(local, store):
+        for file in local:
+            store.forget(file)  # whoever adds a file means this one
+            store.adopt(file, draft.local[file.name])
         if draft.local and store.installed(draft.card):
             with Runtime(store=store, cards=known) as runtime:
                 runtime.session(draft.card)
-    except ModelError:
-        for file in new:
-            store.remove(file)
-            store.forget(file)
-        raise
     _save(path, catalogue.folder(store.home) / f"{draft.card.name}.toml")
     return draft.card
+
+
+@contextlib.contextmanager
+def _restored(files: Sequence[File], store: Store) -> Iterator[None]:
+    """A block that replaces files: where it fails, they are what they were before, or absent again."""
+    with contextlib.ExitStack() as stack:
+        kept: dict[str, Path] = {}
+        try:
+            for file in files:
+                here = store.folder / file.name
+                if here.is_file():
+                    scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=store.folder)
+                    kept[file.name] = Path(stack.enter_context(scratch)) / file.name
+                    _twice(here, kept[file.name])
+        except OSError as error:
+            raise _unwritable(store.folder, error) from error
+        try:
+            yield
+        except ModelError:
+            for file in files:
+                store.remove(file)
+                store.forget(file)
+                if file.name in kept:
+                    store.adopt(File(file.name), kept[file.name])
+            raise
+
+
+def _twice(path: Path, target: Path) -> None:
+    """A link to a file where the disk allows it, else a copy."""
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def remove(name: str, store: Store) -> Iterator[str]:
@@ -105,5 +135,9 @@ def _save(path: Path, target: Path) -> None:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        advice = "Free some space there, or name another folder in MIEN_HOME."
-        raise ModelError(target, f"cannot be written ({error.strerror})", advice) from error
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(place: Path, error: OSError) -> ModelError:
+    advice = "Free some space there, or name another folder in MIEN_HOME."
+    return ModelError(place, f"cannot be written ({error.strerror})", advice)
