@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: demo test lint docs gallery clean
+.PHONY: demo test torch lint docs gallery clean
 
 demo: $(VENV)/.demo  ## Swap a face in a demo clip, from nothing.
 	$(BIN)/python -m mien.app.demo $(DEMO_ARGS)
 
 test: lint  ## Lint, types, floors, tests.
 	$(BIN)/pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+torch: $(VENV)/.dev  ## Add PyTorch, without which its tests are skipped.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ from mien.types import Frame, Tracks
 
 PARTS: tuple[tuple[Any, str, str], ...] = (
     (follow, "thumbnail", "thumbnail"),
-    (cuts.Cuts, "step", "scene cuts"),
+    (cuts, "look", "scene cuts"),
     (follow.Follower, "_follow", "follow"),
     (landmark, "landmarks", "  of it and of search: landmarks"),
     (detect, "find", "search"),

@@ -93,22 +93,24 @@ def oval(side: int, template: str) -> Float32:
     )
 
 
-def stand_in(path: Path, task: str, template: str, *, waves: float, share: float, sharp: float) -> Card:
+def stand_in(
+    path: Path, task: str, template: str, *, waves: float, share: float, sharp: float, drawn: float = 1.0
+) -> Card:
     """A network that gives its crop, but on the face a fixed pattern over a part of it.
 
-    There it is share * crop + (1 - share) / 2 + sharp * (crop - its blur) + pattern.
+    There it is share * crop + (1 - share) / 2 + sharp * (crop - its blur) + drawn * pattern.
     """
     side = int(template.rpartition("_")[2])
     inside = oval(side, template)
     kernel = np.full((3, 1, 5, 5), -sharp / 25, np.float32)
     kernel[:, :, 2, 2] += sharp + share - 1.0
-    drawn = (pattern(side, waves) + np.float32((1 - share) / 2)) * inside
-    constants = {"kernel": kernel, "inside": inside, "drawn": drawn[None]}
+    added = (np.float32(drawn) * pattern(side, waves) + np.float32((1 - share) / 2)) * inside
+    constants = {"kernel": kernel, "inside": inside, "added": added[None]}
     nodes = [
         helper.make_node("Conv", ["target", "kernel"], ["filtered"], group=3, pads=[2, 2, 2, 2]),
         helper.make_node("Mul", ["filtered", "inside"], ["less"]),
         helper.make_node("Add", ["target", "less"], ["changed"]),
-        helper.make_node("Add", ["changed", "drawn"], ["output"]),
+        helper.make_node("Add", ["changed", "added"], ["output"]),
     ]
     shape: list[int | str | None] = ["N", 3, side, side]
     ends = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n in ("target", "output")]

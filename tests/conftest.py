@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mien.errors import ModelError
 from mien.models.mediapipe import CARDS
 from mien.models.runtime import Runtime
 from mien.models.store import Store
+
+# How long an example takes is the machine's business.
+hypothesis.settings.register_profile("mien", deadline=None)
+hypothesis.settings.load_profile("mien")
 
 
 @pytest.fixture(scope="session")

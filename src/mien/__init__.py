@@ -18,9 +18,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mien.errors import MienError as MienError
+    from mien.run.live import Live as Live
     from mien.run.verbs import analyse as analyse
     from mien.run.verbs import swap as swap
+    from mien.settings import Cue as Cue
+    from mien.settings import Feed as Feed
     from mien.settings import Job as Job
+    from mien.settings import Key as Key
     from mien.settings import Role as Role
     from mien.settings import Settings as Settings
     from mien.types import Finished as Finished
@@ -30,9 +34,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "MienError": "errors",
-    **dict.fromkeys(("Job", "Role", "Settings"), "settings"),
+    **dict.fromkeys(("Cue", "Feed", "Job", "Key", "Role", "Settings"), "settings"),
     **dict.fromkeys(("Started", "Progress", "Warned", "Finished"), "types"),
     **dict.fromkeys(("swap", "analyse"), "run.verbs"),
+    "Live": "run.live",
 }
 
 

@@ -30,6 +30,9 @@ class MienError(Exception):
         advice: What to do, one sentence; may be empty where nothing helps.
     """
 
+    kind: str = "internal"
+    """What it is about, for programs."""
+
     def __init__(self, subject: str | os.PathLike[str], problem: str, advice: str = "") -> None:
         self.subject = str(subject)
         self.problem = problem.rstrip(".")
@@ -44,6 +47,8 @@ class MienError(Exception):
 class MediaError(MienError):
     """A clip or picture cannot be read or written."""
 
+    kind = "media"
+
 
 class VerificationError(MediaError):
     """What was written differs from what was meant; the file is kept aside."""
@@ -51,6 +56,8 @@ class VerificationError(MediaError):
 
 class ModelError(MienError):
     """A card's file is absent, broken or unusable."""
+
+    kind = "model"
 
 
 class UnknownModel(ModelError):  # noqa: N818
@@ -64,22 +71,34 @@ class ChecksumError(ModelError):
 class RuntimeUnavailable(MienError):  # noqa: N818
     """No engine can run this model on the asked device."""
 
+    kind = "runtime"
+
 
 class NoFaceError(MienError):
     """No usable face where one is needed."""
+
+    kind = "no_face"
 
 
 class JobError(MienError):
     """A job folder cannot be used."""
 
+    kind = "job"
+
 
 class SettingsError(MienError):
     """A setting that only the input shows to be wrong."""
+
+    kind = "settings"
 
 
 class ContentError(MienError):
     """A clip is judged to be explicit and is not worked on."""
 
+    kind = "content"
+
 
 class Cancelled(MienError):  # noqa: N818
     """Somebody asked to stop; what is finished is kept."""
+
+    kind = "job"

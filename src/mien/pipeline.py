@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +19,7 @@ from mien.faces import likeness
 from mien.faces.anatomy import Topology
 from mien.faces.compose import Facts, compose
 from mien.faces.crops import Embedder
-from mien.faces.follow import Eyes, Follower
+from mien.faces.follow import Eyes, Follower, Glimpse, glimpse
 from mien.faces.likeness import Skin
 from mien.faces.rows import Spill
 from mien.images import cpu, geometry
@@ -34,6 +37,8 @@ T = TypeVar("T")
 
 _EVERY = 0.2
 """Seconds between two reports."""
+_AHEAD = 2
+"""Frames that are looked at as a whole before their turn."""
 
 
 def analyse(
@@ -50,7 +55,7 @@ def analyse(
     """Pass one: find, follow, link and smooth every face. A caller takes the result with `yield from`.
 
     Args:
-        frames: In presentation order; each is let go before the next is taken.
+        frames: In presentation order; a few are taken ahead.
         runtime: Where the networks run.
         settings: Its `detect` and `track` groups are used; `track.embedder` is a card's name, anything else
             means none (`auto` is for the caller to settle, because what is saved depends on it).
@@ -58,7 +63,7 @@ def analyse(
         rate: Average frames per second.
         spill: Folder for intermediate landmarks and for the result, `spill / "clip.tracks"`.
         clip: Fingerprint of the clip, kept in the tracks.
-        timed: Told the stages `detect`, `landmark` and `embed`.
+        timed: Told the stages `detect`, `landmark`, `embed` and, from a thread of its own, `thumbnail`.
 
     Yields:
         Progress of the stages `analyse` and `smooth`, a few times a second.
@@ -73,15 +78,20 @@ def analyse(
     rough = spill / "rough.rows"
     sight = eyes(runtime, settings, timed)
     finer = sight.refine is not None
-    with Spill(rough, landmark.POINTS + (landmark68.POINTS if finer else 0)) as rows:
-        follower = Follower(sight, rows, settings.detect, settings.track, float(rate))
+    with (
+        Spill(rough, landmark.POINTS + (landmark68.POINTS if finer else 0)) as rows,
+        ThreadPoolExecutor(1, "mien-repeats") as aside,
+    ):
+        follower = Follower(sight, rows, settings.detect, settings.track, float(rate), aside)
         clock = _Clock("analyse", total)
         end, size, count = 0, (0, 0), 0
-        for frame in frames:
-            follower.step(frame)
-            end, size, count = frame.index + 1, frame.size, count + 1
-            del frame
-            yield from clock.at(count)
+        with closing(_ahead(frames, timed)) as glimpses:
+            for seen in glimpses:
+                frame = seen.frame
+                follower.step(frame, seen)
+                end, size, count = frame.index + 1, frame.size, count + 1
+                del frame, seen
+                yield from clock.at(count)
         if not count:
             raise MediaError("frames", "there is no frame to look at", "Check --start and --end.")
         follower.finish()
@@ -125,10 +135,25 @@ def eyes(runtime: Runtime, settings: Settings, timed: Timed = untimed) -> Eyes:
         roi_points=landmark.roi_from_points,
         roi_dense=landmark.roi_from_dense,
         five=landmark.five,
+        aside=landmark.aside,
         look=looked,
         embedder=_recogniser(runtime, name, timed),
         refine=_told(timed, "landmark", _refiner(runtime, runtime.catalogue.card(finer))) if finer else None,
     )
+
+
+def _ahead(frames: Iterator[Frame], timed: Timed) -> Generator[Glimpse, None, None]:
+    """Every frame with what can be seen of it as a whole, which a thread does meanwhile for the next ones."""
+    look = _told(timed, "thumbnail", glimpse)
+    waiting: deque[Future[Glimpse]] = deque()
+    with ThreadPoolExecutor(1, "mien-glimpse") as pool:
+        for frame in frames:
+            waiting.append(pool.submit(look, frame))
+            del frame
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _told(timed: Timed, stage: str, function: Callable[P, T]) -> Callable[P, T]:

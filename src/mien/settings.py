@@ -33,7 +33,7 @@ Region: TypeAlias = Literal[
 class Section(BaseModel):
     """A frozen group of settings; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Detect(Section):
@@ -46,7 +46,14 @@ class Detect(Section):
     min_size: Annotated[float, Field(ge=8.0, le=4096.0)] = 24.0
     """Height in pixels of the smallest face worth finding, 8 to 4096; smaller values cost time."""
     interval: Annotated[float, Field(gt=0.0, le=10.0)] = 0.5
-    """Seconds between two whole-frame detections while every known face is being followed."""
+    """Seconds between two whole-frame detections while every known face is being followed, up to 10."""
+    lock: bool = False
+    """While everybody who was found in a shot is being followed, look closely around them alone, and at the
+    rest of the frame only as a whole: faster where the background moves, but somebody small who comes in
+    later may be found only at the next cut, or when one of them is lost."""
+    side_score: Unit = 0.5
+    """Least confidence of a face turned further than about 50 degrees to the side, 0 to 1, in detecting and
+    in following; `score` counts where it is lower."""
 
 
 class Track(Section):
@@ -78,6 +85,10 @@ class Swap(Section):
     size: Annotated[int, Field(ge=0, le=1024)] = 0
     """Side in pixels of the square a swap network works on, a multiple of its own; 0 is its own. Larger ones
     are swapped in interleaved tiles and cost in proportion to their area."""
+    every: Annotated[int, Field(ge=1, le=8)] = 1
+    """Swap networks work on every frame (1) or on every so-maniest, 2 to 8, and where flow cannot carry the
+    new face between: faster by almost as much, a little softer and less exact in quick expressions. Videos
+    and animations only."""
     morph: Unit = 1.0
     """For `.dfm` swappers that take it: how far the shape of the new face is taken, 0 to 1."""
     colour: Literal["none", "mean", "low", "histogram"] = "low"
@@ -145,6 +156,10 @@ class Encode(Section):
     """Video bit rate in bit/s, for codecs that take one; 0 lets `quality` decide."""
     fps: Annotated[str, Field(pattern=r"^(|\d+(\.\d+)?|\d+/[1-9]\d*)$")] = ""
     """Output frames a second ("25", "29.97", "30000/1001"); empty keeps the input's exact times."""
+    between: Literal["repeat", "flow"] = "repeat"
+    """What is shown between two frames where `fps` is above the input's: `repeat` shows the nearer one,
+    `flow` makes a picture of both by what moves between them; across cuts, where nothing moves, and where
+    movement cannot be followed, it shows the nearer one, too."""
     size: Annotated[str, Field(pattern=r"^(|\d+x\d+)$")] = ""
     """Output width and height as shown ("1280x720"); empty keeps the input's."""
 
@@ -154,8 +169,29 @@ class Device(Section):
 
     threads: Annotated[int, Field(ge=0, le=512)] = 0
     """Processor threads to use; 0 for all."""
-    engine: Literal["auto", "openvino", "onnxruntime", "cuda", "tensorrt", "coreml", "directml"] = "auto"
-    """What runs the networks; `auto` is what was measured to be fastest here."""
+    engine: Literal[
+        "auto",
+        "openvino",
+        "onnxruntime",
+        "torch",
+        "cuda",
+        "tensorrt",
+        "tensorrt-rtx",
+        "migraphx",
+        "coreml",
+        "directml",
+    ] = "auto"
+    """What runs the networks; `auto` is what was measured to be fastest here. `tensorrt` is made ready while
+    another engine works; `migraphx` is for AMD's cards, `directml` for Windows, `coreml` for macOS."""
+    processor: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")] = "auto"
+    """What computes the networks: `cpu`, an NVIDIA card (`cuda`, `cuda:1`), or `auto`, the first card where
+    there is one and something is installed that computes on it."""
+    decode: Literal["auto", "cpu", "card"] = "auto"
+    """What decodes videos: `cpu`, the video engine of an NVIDIA card (`card`; an error where it cannot), or
+    `auto`, the card's where frames are changed on it and it gives every sample that the processor gives."""
+    encode: Literal["auto", "cpu", "card"] = "auto"
+    """What encodes videos: `cpu`, an NVIDIA card's encoder (`card`; an error where it cannot), or `auto`, the
+    card's where frames are changed on it and it keeps all that the processor's keeps."""
     precision: Literal["auto", "f32", "bf16", "f16"] = "auto"
     """Arithmetic of the networks; `auto` takes the fastest whose error stays within the card's tolerance."""
     batch: Annotated[int, Field(ge=0, le=64)] = 0
@@ -196,6 +232,45 @@ class Role(Section):
     """The same for the enhancer."""
 
 
+Value: TypeAlias = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
+"""A setting's value."""
+Values: TypeAlias = dict[Annotated[str, Field(pattern=r"^(swap|mask|enhance)\.[a-z_]+$")], Value]
+"""Settings by name ("swap.strength"), of the groups `swap`, `mask` and `enhance`."""
+
+
+class Key(Section):
+    """A moment inside a cue for which numbers are given."""
+
+    at: str
+    """The moment, written like `Job.start`."""
+    values: Values = {}
+    """Numbers at that moment; between two moments they run evenly, before the first and after the last one
+    they stay."""
+    show: Unit | None = None
+    """The same for how much of the new face is shown."""
+
+
+class Cue(Section):
+    """A stretch of time in which something is otherwise. Of cues that overlap, later ones lie on top."""
+
+    start: str = ""
+    """First moment, written like `Job.start` and counted like it; empty: the beginning."""
+    end: str = ""
+    """Moment after the last one; empty: the end."""
+    roles: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Whom it is for: numbers of the cast, from 1; none: all."""
+    show: Unit | None = None
+    """How much of the new face is shown, 0 (the target's own stays) to 1; None leaves it."""
+    sources: tuple[Path, ...] = ()
+    """Pictures or videos of another new face; none: it stays the same."""
+    values: Values = {}
+    """Changed settings; `swap.every` cannot change."""
+    keys: tuple[Key, ...] = ()
+    """Numbers that change within the cue."""
+    ease: Annotated[float, Field(ge=0.0, le=60.0)] = 0.0
+    """Seconds over which numbers go from what they were to the cue's, and back before it ends, 0 to 60."""
+
+
 class Job(Section):
     """One piece of work: its canonical form is hashed into its id."""
 
@@ -209,5 +284,41 @@ class Job(Section):
     """First moment: seconds ("12.5"), a clock time ("1:02.5") or a frame ("250f"); empty: the beginning."""
     end: str = ""
     """Moment after the last one, written like `start`; empty: the end."""
+    whole: bool = False
+    """Whether people are looked for in the whole video even where `start` or `end` render a part: tracks
+    and persons then have the numbers that an analysis of the whole video gives them."""
+    cues: tuple[Cue, ...] = ()
+    """What is otherwise in parts of a video."""
     settings: Settings = Settings()
     """Everything else."""
+
+
+class Feed(Section):
+    """A live run: what comes in, and what is drawn on what goes out."""
+
+    input: str = "camera"
+    """`camera` or `camera:1`, a camera's name, a video file, or the address of a stream
+    ("rtsp://...", "udp://...")."""
+    size: Annotated[str, Field(pattern=r"^(|\d+x\d+)$")] = ""
+    """Width and height asked of a camera ("1280x720"); empty: its own."""
+    fps: Annotated[float, Field(ge=0.0, le=240.0)] = 0.0
+    """Frames a second asked of a camera; 0: its own."""
+    pixels: str = ""
+    """What a camera is to deliver: `mjpeg`, `h264` or a pixel format such as `yuyv422`; empty: it chooses.
+    Many cameras reach their full rate with `mjpeg` only."""
+    sound: str = "auto"
+    """`auto` takes a file's or stream's own sound, `none` none; anything else names a microphone."""
+    delay: Annotated[float, Field(ge=-2000.0, le=5000.0)] = 0.0
+    """Milliseconds that the sound is held back beyond the picture's own delay, -2000 to 5000."""
+    loop: bool = False
+    """A file begins again at its end."""
+    reconnect: Annotated[float, Field(ge=0.0, le=3600.0)] = 10.0
+    """Seconds for which a camera or stream that is lost is tried again, up to 3600; 0 ends with an error at
+    once."""
+    label: bool = True
+    """Draw on the picture that it was edited by a machine."""
+    statistics: bool = False
+    """Draw frame rate, delay and dropped frames on the picture."""
+    clock: bool = False
+    """Draw the time of capture as a strip of black and white cells along the upper edge, by which the delay
+    is measured at the far end of a stream."""

@@ -102,7 +102,7 @@ class Frame:
     """
 
     planes: tuple[Array, ...]
-    """One array a plane, rows first, uint8 or uint16."""
+    """One array a plane, rows first, uint8 or uint16: NumPy's, or torch tensors on one device."""
     layout: Layout
     colour: Colour
     pts: int
@@ -122,7 +122,8 @@ class Frame:
         _expect("display", self.display, (2, 3))
         for k, plane in enumerate(self.planes):
             wanted = self.layout.plane_shape(k, self.width, self.height)
-            if plane.shape != wanted or plane.dtype != self.layout.dtype:
+            # By name: a tensor's type says torch.uint8, and torch is not to be imported for it.
+            if plane.shape != wanted or str(plane.dtype).removeprefix("torch.") != self.layout.dtype.__name__:
                 raise ValueError(
                     f"plane {k}: expected {wanted} {self.layout.dtype.__name__}, "
                     f"got {plane.shape} {plane.dtype}"
@@ -387,7 +388,8 @@ class Warned:
 class Finished:
     """What was done. The last event of a verb."""
 
-    output: Path
+    output: Path | str
+    """The file or folder; where a live run went to an address, that."""
     frames: int
     """Frames or pictures written; of an analysis, looked at."""
     faces: int
@@ -404,6 +406,9 @@ class Finished:
     """Card name to engine and precision."""
     networks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Card name to `{"ms_per_frame": ..., "calls": ..., "ms_per_call": ..., "items": ...}`."""
+    carried: int = 0
+    """Faces changed in this run that networks did not make, but that were carried from frames near by
+    (`swap.every`)."""
     content: str = ""
     """What was done about explicit content: judged by which networks, or why not."""
     persons: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

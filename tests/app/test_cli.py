@@ -15,7 +15,7 @@ import pytest
 
 from mien import errors
 from mien.app import cli, show
-from mien.settings import Settings
+from mien.settings import Job, Settings
 from mien.types import Event, Finished, Progress, Started, Warned
 
 HEAVY = ("av", "cv2", "numpy", "openvino", "onnxruntime", "scipy", "PIL", "rich", "mien.run", "mien.media")
@@ -202,13 +202,49 @@ def events():
     os.kill(os.getpid(), {int(number)})
     while True:
         pass
-import signal; signal.signal(signal.SIGTERM, cli._terminate)
+import signal
+signal.signal(signal.SIGTERM, cli._terminate)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
 sys.exit(cli.follow(events(), json=True))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 130
     assert "mien jobs continue somewhere/job" in done.stderr
     assert "Traceback" not in done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
     assert (last["event"], last["kind"]) == ("failed", "Cancelled")
     assert "mien jobs continue somewhere/job" in last["advice"]
+
+
+def test_a_setting_that_is_written_wrongly_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["swap", "--target", "a.mp4", "-o", "b.mp4", "--source", "c.png", "--encode.size", "33x"])
+    said = capsys.readouterr().err
+    assert said.startswith("mien: --encode.size: is not written as it must be. Output width and height")
+    assert "pattern" not in said
+    assert said.count("\n") == 1
+
+
+def test_an_option_that_is_given_twice_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[Job] = []
+    served: list[tuple[object, ...]] = []
+
+    def swap(job: Job, *rest: object) -> int:
+        jobs.append(job)
+        return 0
+
+    def studio(*given: object) -> int:
+        served.append(given)
+        return 0
+
+    monkeypatch.setattr(cli, "_swap", swap)
+    monkeypatch.setattr("mien.app.serve.studio", studio)
+    sources = ["--source", "a.png", "b.png", "--source", "c.png"]
+    assert cli.main(["swap", *sources, "--who", "x.png", "--who", "y.png", "--target", "t", "-o", "o"]) == 0
+    (role,) = jobs[0].cast
+    assert role.sources == (Path("a.png"), Path("b.png"), Path("c.png"))
+    assert role.like == (Path("x.png"), Path("y.png"))
+    assert cli.main(["studio", "--folder", "films", "--folder", "faces", "more"]) == 0
+    assert served[0][2] == (Path("films"), Path("faces"), Path("more"))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from mien.bench import meters
+from mien.settings import Device
+from tests.models.test_nvidia import Management, libraries
 
 
 def test_processor_time_of_all_threads_and_memory() -> None:
@@ -48,6 +50,15 @@ def test_graphics_processor_is_looked_at() -> None:
     with meters.Watch(gpu=lambda: seen) as watch:
         pass
     assert (watch.usage.gpu, watch.usage.gpu_percent, watch.usage.gpu_mb) == ("A card", 40.0, 1000.0)
+
+
+def test_the_card_that_is_worked_on_is_watched_by_its_driver() -> None:
+    libs = libraries(Management(b"0000:29:00.0"))
+    with meters.watch(Device(processor="cuda:1", threads=3), libs) as watch:
+        pass
+    usage = watch.usage
+    assert (usage.gpu, usage.gpu_percent, usage.threads) == ("NVIDIA B", 83.0, 3)
+    assert usage.gpu_mb == pytest.approx((50 << 30) / 1e6)
 
 
 def test_usage_before_the_end_is_a_mistake() -> None:

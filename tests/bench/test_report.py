@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,32 @@ def test_rows_hold_every_stage_once_and_make_a_hundred_percent() -> None:
     assert rows["swap"].parts == {}
     assert rows["landmark"].parts == {"find": 14.0}
     assert rows["others"].parts == {"probe": 3.0}
+
+
+def test_times_of_a_card_have_a_column_where_there_are_some() -> None:
+    plain = made()
+    assert words.stages(plain)[0] == words.HEAD
+    assert words.networks(plain.networks)[0] == words.NET_HEAD
+    run = finished()
+    stages = {name: dict(row) for name, row in run.stages.items()}
+    for name, ms in (("crop", 0.25), ("paste", 0.5), ("swap", 2.0)):
+        stages[name]["gpu_ms_per_frame"] = ms
+    networks = {**NETWORKS, "inswapper_128": {**NETWORKS["inswapper_128"], "gpu_ms_per_frame": 1.75}}
+    run = replace(run, stages=stages, networks=networks)
+    found = made(rows=report.rows(run, TASKS), networks=report.nets(run))
+    assert {row.name: row.gpu_ms_per_frame for row in found.rows if row.gpu_ms_per_frame} == {
+        "swap": 2.0,
+        "mask + blend": 0.75,
+    }
+    heading, body = words.stages(found)
+    assert heading[-1] == words.GPU
+    assert {len(line) for line in body} == {len(heading)}
+    assert {line[0]: line[-1] for line in body}["mask + blend"] == "0.75"
+    heading, body = words.networks(found.networks)
+    assert [line[-1] for line in body] == ["1.75", "0.00"]
+    assert {len(line) for line in body} == {len(heading)}
+    assert words.GPU in words.text(found)
+    assert words.GPU in words.markdown(found)
 
 
 def test_rows_name_device_engine_and_precision() -> None:

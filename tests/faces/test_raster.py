@@ -30,7 +30,7 @@ def _slow_cover(points: Float64, depth: Float64, triangles: Int64, size: tuple[i
     return index
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_covers_the_same_pixels_as_the_definition(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def test_neighbours_leave_no_crack() -> None:
     assert (index >= 0).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_a_linear_function_is_reproduced_exactly(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -132,6 +133,33 @@ def test_every_third_picture_repeated(tmp_path: Path, strength: float) -> None:
         assert np.array_equal(rows[k], rows[k - 1]) == (k % 3 == 2)
     assert np.array_equal(track.points[2::3], track.points[1::3])
     assert not [k for k in world.landed if k % 3 == 2]
+
+
+def test_a_thread_that_looks_for_repeats_meanwhile_changes_nothing(tmp_path: Path) -> None:
+    def source(k: int) -> int:
+        return k - 1 if k % 3 == 2 and (k < 6 or 30 <= k < 40) else k
+
+    class Film(Counted):
+        def frame(self, index: int) -> Frame:
+            return self.shown(index, source(index))
+
+    people = [
+        Person(0, lambda k: (150 + 2 * source(k), 180, 40)),
+        Person(1, lambda k: (400 - source(k), 180, 30)),
+    ]
+    alone, helped = Film(people, 60), Film(people, 60)
+    for place in (first := tmp_path / "alone", second := tmp_path / "helped"):
+        place.mkdir()
+    wanted = alone.run(first)
+    with ThreadPoolExecutor(1) as aside:
+        found = helped.run(second, aside)
+    assert [(t.start, t.end) for t in found.tracks] == [(0, 60), (0, 60)]
+    assert (second / "tracks").read_bytes() == (first / "tracks").read_bytes()
+    for t in wanted.tracks:
+        assert np.array_equal(found.dense[t.id][0:60], wanted.dense[t.id][0:60])
+    # the first repeat after a while without one is the only one that is looked at
+    assert [k for k in helped.landed if source(k) != k] == [32]
+    assert not [k for k in alone.landed if source(k) != k]
 
 
 def test_a_still_picture_has_one_row(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.faces.compose import Facts, compose
-from mien.faces.cuts import Cuts
+from mien.faces.cuts import Cuts, look
 from mien.faces.follow import Eyes, Follower
 from mien.faces.rows import Spill
 from mien.settings import Detect
@@ -123,10 +124,10 @@ class World:
     def eyes(self) -> Eyes:
         return Eyes(self.windows, self.find, self.land, _roi_points, _roi_dense, lambda d: d[:, _FIVE, :2])
 
-    def run(self, folder: Path, **settings: float) -> Tracks:
+    def run(self, folder: Path, aside: Executor | None = None, **settings: float) -> Tracks:
         chosen = TrackSettings.model_validate({"smooth": 0.0} | settings)
         with Spill(folder / "rough", 468) as spill:
-            follower = Follower(self.eyes(), spill, Detect(), chosen, RATE)
+            follower = Follower(self.eyes(), spill, Detect(), chosen, RATE, aside)
             for index in range(self.length):
                 if index not in self.absent:
                     follower.step(self.frame(index))
@@ -292,7 +293,7 @@ def _thumb(seed: int, shift: int = 0, gain: float = 1.0, offset: float = 0.0) ->
 def _starts(thumbs: list[NDArray[np.uint8]]) -> tuple[int, ...]:
     cuts = Cuts(0.35, RATE)
     for index, thumb in enumerate(thumbs):
-        cuts.step(index, thumb)
+        cuts.step(index, look(thumb))
     return cuts.starts()
 
 

@@ -132,6 +132,18 @@ def test_spill_reads_any_order(wanted: list[int]) -> None:
         assert np.abs(found - rows[wanted]).max(initial=0) < 0.004
 
 
+def test_spilled_rows_are_all_in_the_file_in_the_end(tmp_path: Path) -> None:
+    rows = _dense(40, 200)
+    with Spill(tmp_path / "s", 468) as spill:
+        for k in range(40):
+            row = rows[k : k + 1].copy()
+            assert spill.append(row) == k
+            row[:] = 0.0  # whoever gave it may go on using it
+        with pytest.raises(ValueError, match="finite"):
+            spill.append(np.full((1, 468, 3), np.nan))
+    assert (tmp_path / "s").read_bytes() == pack(rows)
+
+
 def test_record_size() -> None:
     assert record_bytes(468) == 2824
     assert len(pack(_dense(3, 5))) == 3 * 2824

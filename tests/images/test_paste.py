@@ -71,7 +71,7 @@ def test_on_the_grid_every_sample_goes_back(name: str) -> None:
 boxes = st.tuples(st.integers(0, 70), st.integers(0, 70), st.integers(1, 60), st.integers(1, 60))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 1000),
     angle=st.floats(-3.2, 3.2),

@@ -108,7 +108,7 @@ def test_only_edited_samples_differ_in_a_lossless_animation(tmp_path: Path) -> N
         assert changed.max(0).tolist() == [21, 32]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.fractions(Fraction(1, 1000), 30, max_denominator=2000), min_size=1, max_size=12))
 def test_rounded_times_do_not_drift(seconds: list[Fraction]) -> None:
     unit = Fraction(1, 100)

@@ -353,3 +353,22 @@ def test_a_stream_without_times_is_counted(tmp_path: Path) -> None:
     assert [int(t) * clip.time_base for t in known.pts] == [Fraction(k, 25) for k in range(20)]
     got = list(frames(clip, known, 7, 12))
     assert [frame.planes[0].tobytes() for frame in got] == list(luma(source).values())[7:12]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#{binary}\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{there}\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", "ffconcat version 1.0\n#{binary}\nfile there.ts\n"),
+        ("session.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n"),
+    ],
+)
+@pytest.mark.parametrize("binary", ["", "\1"])
+def test_what_leads_to_other_files_is_no_video(tmp_path: Path, name: str, text: str, binary: str) -> None:
+    """A clip is one file: nobody who names a play list knows what is shown, and no checksum tells."""
+    there = make(tmp_path / "there.ts", Recipe(codec="mpeg2video", frames=12, options={}))
+    assert probe(there).size
+    path = tmp_path / name
+    path.write_text(text.format(there=there, binary=binary))
+    with pytest.raises(MediaError, match="is not a video"):
+        probe(path)

@@ -272,7 +272,7 @@ def test_failing_write_leaves_nothing(tmp_path: Path, plain: tuple[Clip, FrameIn
         pass
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     fps=st.fractions(Fraction(1), Fraction(90), max_denominator=1001),
     gaps=st.lists(st.integers(1, 9000), min_size=29, max_size=29),

@@ -47,7 +47,7 @@ def test_every_sample_comes_back(name: str, suffix: str, tmp_path: Path) -> None
         assert seen.info["xmp"] == XMP
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data(), name=st.sampled_from(sorted(LAYOUTS)), kind=st.sampled_from(["png", "tiff"]))
 def test_any_small_picture_comes_back(data: Any, name: str, kind: str) -> None:
     layout = LAYOUTS[name]

@@ -158,3 +158,12 @@ def test_names_and_tasks() -> None:
     assert known.of("swap") == ()
     with pytest.raises(UnknownModel, match="Known: a"):
         known.card("b")
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownModel) as caught:
+        Catalogue().card("inswaper_128")
+    assert caught.value.advice.startswith("Did you mean inswapper_128? Known: ")
+    with pytest.raises(UnknownModel) as caught:
+        Catalogue().card("zzz")
+    assert caught.value.advice.startswith("Known: ")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.errors import UnknownModel
-from mien.models import detect, detectors
+from mien.models import detect, detectors, landmark
 from mien.models.detectors import Found
 from mien.models.mediapipe import BLAZEFACE_FULL, BLAZEFACE_SHORT, FACEMESH
 from mien.models.runtime import Runtime
@@ -172,6 +172,36 @@ def test_every_counted_face_is_found_and_nothing_else(runtime: Runtime, shared: 
     faces = detect.find(runtime, load(shared / "media" / picture), Detect())
     score = compare(picture, truth()[picture], faces)
     assert (score.found, score.false) == (score.faces, 0)
+
+
+@given(st.integers(1, 40), st.integers(0, 1000), st.floats(0.05, 0.9))
+def test_what_is_unsure_changes_nothing_that_is_sure(count: int, seed: int, sure: float) -> None:
+    rng = np.random.default_rng(seed)
+    low = rng.uniform(0, 60, (count, 2))
+    box = np.concatenate([low, low + rng.uniform(10, 40, (count, 2))], axis=1)
+    every = Found(box, rng.uniform(0, 90, (count, 6, 2)), rng.uniform(0.05, 1, count))
+    both, alone = detect.suppress(every, sure=sure), detect.suppress(every.pick(every.score >= sure))
+    strong = both.pick(both.score >= sure)
+    np.testing.assert_array_equal(strong.box, alone.box)
+    np.testing.assert_array_equal(strong.points, alone.points)
+    np.testing.assert_array_equal(strong.score, alone.score)
+
+
+def test_a_face_from_the_side_may_need_less_confidence(runtime: Runtime, shared: Path) -> None:
+    pictures = [load(shared / "media" / name) for name in ("l02_profile_left.jpeg", "pd01_astronaut.png")]
+    profile, frontal = (detect.find(runtime, p, COARSE) for p in pictures)
+    assert profile.dense is not None
+    assert landmark.aside(profile.dense).all()
+    above = (float(profile.score[0]) + 0.02, float(frontal.score[0]) + 0.02)
+    for settings, wanted in (
+        (Detect(min_size=60.0, score=above[0], side_score=above[0]), [0, None]),
+        (Detect(min_size=60.0, score=above[0], side_score=above[0] - 0.05), [1, None]),
+        (Detect(min_size=60.0, score=above[1], side_score=0.1), [1, 0]),
+        (Detect(min_size=60.0, score=0.1, side_score=1.0), [1, 1]),  # the lower of the two counts
+    ):
+        for picture, count in zip(pictures, wanted, strict=True):
+            if count is not None:
+                assert len(detect.find(runtime, picture, settings)) == count
 
 
 def test_a_crowd_of_25_pixel_faces_is_found(runtime: Runtime, shared: Path) -> None:

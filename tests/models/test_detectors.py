@@ -29,7 +29,7 @@ from tests.models.recall import compare, load, still, truth
 
 SIDE = 64
 SEEDS = st.integers(0, 2**31)
-SOME = settings(max_examples=15, deadline=None)
+SOME = settings(max_examples=15)
 
 
 def same(
@@ -275,7 +275,7 @@ def test_points_agree_with_the_dense_landmarks(runtime_: Runtime, shared: Path, 
     ):
         frame = load(shared / "media" / picture)
         scale = detect.levels(card, frame.size, 60.0)[0]
-        found = detect.suppress(detect._look(runtime_, frame, card, scale, 0, 0.5))
+        found = detect.suppress(detect._look(runtime_, frame, card, [(scale, None)], 0, (0.5, 0.5)))
         dense, sure = landmark.landmarks(runtime_, frame, landmark.roi_from_points(found.points))
         five = landmark.five(dense)
         across = np.linalg.norm(five[:, 1] - five[:, 0], axis=1)

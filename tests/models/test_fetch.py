@@ -143,6 +143,8 @@ def test_all_mirrors_failing_is_one_error_that_says_how_each_failed(
     text = str(caught.value)
     for part in ("net: net.onnx", "403", "expected " + HASH, "127.0.0.1:9", "102,400 bytes", str(tmp_path)):
         assert part in text
+    assert "does not answer: Connection refused" in text
+    assert "urlopen" not in text
     assert files(tmp_path) == []
 
 

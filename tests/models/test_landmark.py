@@ -79,6 +79,19 @@ def test_decoding_undoes_the_crop(angle: float, scale: float, x: float, y: float
     np.testing.assert_allclose(presence, [0.5, 1 / (1 + math.exp(-3.0))], rtol=1e-12)
 
 
+@pytest.mark.parametrize("yaw", [-80.0, -41.0, -39.0, 0.0, 25.0, 39.0, 41.0, 90.0])
+@pytest.mark.parametrize("roll", [-170.0, 0.0, 35.0])
+def test_yaw_is_the_turn_about_the_upright_axis_whatever_the_roll(yaw: float, roll: float) -> None:
+    dense = RNG.normal(0, 50, (1, 468, 3))
+    dense[0, 234], dense[0, 454] = (-60, 7, 0), (60, 7, 0)
+    a, b = math.radians(yaw), math.radians(roll)
+    turn = np.array([[math.cos(a), 0, -math.sin(a)], [0, 1, 0], [math.sin(a), 0, math.cos(a)]])
+    lean = np.array([[math.cos(b), -math.sin(b), 0], [math.sin(b), math.cos(b), 0], [0, 0, 1]])
+    turned = dense @ (lean @ turn).T + 300.0
+    assert math.degrees(landmark.yaw(turned)[0]) == pytest.approx(yaw, abs=1e-9)
+    assert landmark.aside(turned).tolist() == [abs(yaw) > 40]
+
+
 def test_the_logistic_function_does_not_overflow() -> None:
     np.testing.assert_array_equal(landmark.sigmoid(np.array([-1e4, 0.0, 1e4])), [0.0, 0.5, 1.0])
 

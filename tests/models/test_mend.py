@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -410,3 +412,22 @@ def test_errors_are_shares_of_the_largest_value() -> None:
     assert mend_proof.error([a[:2]], [a]) == infinite
     assert mend_proof.error([a * np.float32("nan")], [a]) == infinite
     assert mend_proof.error([np.array([2])], [np.array([1])]) == 1.0
+
+
+def test_two_at_once_mend_a_network_once(tmp_path: Path) -> None:
+    net = standins.swapper()
+    path = net.save(tmp_path / "net.onnx")
+    inside, calls = threading.Barrier(2, timeout=60), []
+
+    def slow(file: Path, given: Mapping[str, Array]) -> list[Array]:
+        calls.append(threading.get_ident())
+        return evaluate(file, given)
+
+    def work() -> mend.Graph:
+        inside.wait()
+        return mend.mended(card(net, path), path, tmp_path / "kept", slow)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (future.result() for future in [pool.submit(work), pool.submit(work)])
+    assert first == second
+    assert len(set(calls)) == 1, "both mended it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from mien.errors import ModelError
 from mien.models.card import Card, File, Tensor
+from mien.models.choice import Choice
+from mien.models.engines import MANY
 from mien.models.mediapipe import BLAZEFACE_SHORT, CARDS, FACEMESH
 from mien.models.runtime import Runtime
 from mien.models.store import Store
@@ -41,6 +44,33 @@ def test_a_batch_gives_what_each_picture_alone_gives(runtime: Runtime, card: Car
     # Different pictures give different results: the rows are not copies of one another.
     first = together[card.outputs[0].name]
     assert all(np.abs(first[0] - first[k]).max() > 1e-2 for k in range(1, 6))
+
+
+def test_rows_side_by_side_give_exactly_what_they_give_alone(store: Store) -> None:
+    with Runtime(threads=3, store=store) as runtime:
+        session = runtime.session(FACEMESH)
+        given = pictures(FACEMESH, 7)  # two runs of 3, one of 1
+        together = session.run(given)["conv2d_21"]
+        assert session.tally.calls == 3
+        for k in range(7):
+            np.testing.assert_array_equal(together[k], session.run(given[k : k + 1])["conv2d_21"][0])
+
+
+def test_where_there_are_many_processors_a_small_network_is_tried_with_a_few(
+    store: Store, tmp_path: Path
+) -> None:
+    given = pictures(FACEMESH, 1)
+    shutil.copytree(store.home / "models", tmp_path / "models")
+    store = Store(tmp_path)  # what is measured for this test is nobody's choice
+    with Runtime(threads=2, store=store) as few, Runtime(threads=MANY, store=store) as many:
+        alone = few.session(FACEMESH).run(given)
+        found = many.session(FACEMESH).run(given)
+        assert few.session(FACEMESH).choice == Choice("openvino", "f32", label=few.session(FACEMESH).engine)
+        choice = many.session(FACEMESH).choice
+    assert choice is not None
+    assert [(t.way, t.problem, t.error) for t in choice.trials] == [("", "", 0.0), ("4 threads", "", 0.0)]
+    assert store.home.joinpath("choices.json").is_file()
+    np.testing.assert_array_equal(found["conv2d_21"], alone["conv2d_21"])
 
 
 def test_no_pictures_give_no_rows(runtime: Runtime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from mien.errors import MienError, ModelError, RuntimeUnavailable
-from mien.models import mend
+from mien.models import engines, mend
 from mien.models.card import Card, Tensor
+from mien.models.engine import Candidate, Engine, Network
+from mien.run.order import fallen
 from mien.types import Array
 from tests.models import graphs
 from tests.models.graphs import affine, graph, node, port
@@ -246,11 +249,11 @@ def test_what_openvino_itself_wrote_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(result, np.einsum("oc,nchw->nohw", weights[:, :, 0, 0], X), rtol=1e-4)
 
 
-@pytest.mark.parametrize("engine", ["cuda", "tensorrt", "coreml", "directml"])
+@pytest.mark.parametrize("engine", ["cuda", "tensorrt", "tensorrt-rtx", "migraphx", "coreml", "directml"])
 def test_an_engine_that_is_not_installed_names_its_package(tmp_path: Path, engine: str) -> None:
     import onnxruntime
 
-    from mien.models.engine_onnxruntime import PROVIDERS
+    from mien.models.providers import PROVIDERS
 
     provider = PROVIDERS[engine]  # type: ignore[index]
     if provider.name in onnxruntime.get_available_providers():
@@ -334,3 +337,45 @@ def test_errors_are_of_the_family(tmp_path: Path) -> None:
     card = graphs.card("a", affine(1, 0))
     with graphs.runtime(tmp_path) as runtime, pytest.raises(MienError, match=r"a\.onnx"):
         runtime.session(card)  # not there, and fetching is off
+
+
+def test_an_engine_that_fails_when_loaded_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = affine(2.0, -0.5)
+    card = graphs.put(tmp_path, graphs.card("a", data), data)
+    load = engines.load
+
+    def broken(network: Network, candidate: Candidate) -> Engine:
+        if candidate.engine == "onnxruntime":
+            raise RuntimeUnavailable(network.name, "no memory for it", "")
+        return load(network, candidate)
+
+    monkeypatch.setattr(engines, "load", broken)
+    with graphs.runtime(tmp_path) as runtime:
+        np.testing.assert_allclose(runtime.session(card).run(X)["y"], 2 * X - 0.5, rtol=1e-2)
+        (said,) = fallen(runtime)
+    assert said.subject == "a"
+    assert re.fullmatch(r"ran on OpenVINO .*, not on onnxruntime f32: no memory for it", said.message)
+
+
+def test_nothing_is_said_of_engines_that_work(tmp_path: Path) -> None:
+    data = affine(2.0, -0.5)
+    card = graphs.put(tmp_path, graphs.card("a", data), data)
+    with graphs.runtime(tmp_path) as runtime:
+        runtime.session(card).run(X)
+        assert list(fallen(runtime)) == []
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "torch"])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_tensors_in_tensors_out(tmp_path: Path, engine: str, count: int) -> None:
+    torch = pytest.importorskip("torch")
+    data = affine(2.0, -0.5)
+    card = graphs.put(tmp_path, graphs.card("a", data, batches=(2, 1)), data)
+    with graphs.runtime(tmp_path, engine=engine, precision="f32", processor="cpu") as runtime:
+        given = X[:count]
+        found = runtime.session(card).run(torch.from_numpy(given))["y"]
+        assert isinstance(found, torch.Tensor)
+        np.testing.assert_allclose(found.numpy(), 2 * given - 0.5, rtol=1e-6)
+        np.testing.assert_allclose(runtime.session(card).run(given)["y"], 2 * given - 0.5, rtol=1e-6)
+        with pytest.raises(ValueError, match="expected float32"):
+            runtime.session(card).run(torch.zeros((1, 3, 5, 4)))

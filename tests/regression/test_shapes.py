@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -112,17 +113,23 @@ def test_turned(
 
 
 def test_pixels_that_are_not_square(home: Path, faces: Path, tmp_path: Path) -> None:
-    wide = scenes.talking("astronaut", 3, height=0.45)
-    narrow = [np.ascontiguousarray(picture[:, ::2]) for picture in wide]
-    clip = scenes.film(tmp_path / "in.mp4", narrow, sar=Fraction(2))
-    ran = swap(faces / "hopper.png", clip, tmp_path / "out.mp4")
-    assert ran.finished.faces == 3
-    with av.open(str(tmp_path / "out.mp4")) as container:
+    """Pixels twice as wide as high: the same change as in square ones (0.98; as square ones, 0.80)."""
+    wide = scenes.talking("astronaut", 3, height=0.8)
+    narrow = [cv2.resize(at, (at.shape[1] // 2, at.shape[0]), interpolation=cv2.INTER_AREA) for at in wide]
+    square = scenes.film(tmp_path / "square.mp4", wide)
+    clip = scenes.film(tmp_path / "in.mp4", [np.asarray(at, np.uint8) for at in narrow], sar=Fraction(2))
+    maps = []
+    for path in (square, clip):
+        output = tmp_path / f"{path.stem}_out.mp4"
+        ran = swap(faces / "hopper.png", path, output)
+        assert ran.finished.faces == 3
+        maps.append([change(a, b) for a, b in zip(pictures(path), pictures(output), strict=True)])
+    with av.open(str(output)) as container:
         assert container.streams.video[0].sample_aspect_ratio == 2
-    for a, b in zip(pictures(clip), pictures(tmp_path / "out.mp4"), strict=True):
-        rows, columns = np.nonzero(change(a, b) > 24)
-        wide_part, high_part = (np.subtract(*np.percentile(at, [95, 5])) for at in (columns, rows))
-        assert 0.6 < 2 * wide_part / high_part < 1.2, "upright in pixels that are twice as wide as high"
+    for whole, part in zip(*maps, strict=True):
+        one, two = (cv2.GaussianBlur(at.astype(np.float32), (0, 0), 3) for at in (whole, part))
+        one = cv2.resize(one, part.shape[::-1], interpolation=cv2.INTER_AREA)
+        assert np.corrcoef(one.ravel(), two.ravel())[0, 1] > 0.92
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ import pytest
 from mien.run.clock import Clock
 from mien.run.engine import Drain, Prefetch, mapped
 
+OWN = ("mien-prefetch", "mien-drain", "mien-work")
+
 
 def _alive() -> set[str]:
-    return {t.name for t in threading.enumerate() if t.name.startswith("mien-")}
+    return {t.name for t in threading.enumerate() if t.name.startswith(OWN)}
 
 
 def _drive(
@@ -187,3 +189,18 @@ def test_clock_counts_a_nested_stage_once() -> None:
     table = clock.table(1)
     assert set(table) == {"outer", "inner"}
     assert table["outer"]["ms_per_frame"] < table["inner"]["ms_per_frame"]
+
+
+def test_a_lost_call_wakes_late_not_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when Ctrl-C comes while a queue calls the thread that waits for it."""
+    monkeypatch.setattr("mien.run.engine.LOOK", 0.01)
+    got: list[int] = []
+    drain = Drain(got.append, 2)
+    monkeypatch.setattr(drain._queue.not_empty, "notify", lambda n=1: None)
+    with drain:
+        drain.put(1)
+    assert got == [1]
+    items = Prefetch(iter(range(9)), 1)
+    monkeypatch.setattr(items._queue.not_full, "notify", lambda n=1: None)
+    with items:
+        assert list(items) == list(range(9))

@@ -3,12 +3,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from mien.errors import JobError
+from mien.models import installed
 from mien.run.job import PROGRAMS, Folder, analysis_id, digest, entries, find, job_id, remove, write_json
 from mien.settings import Detect, Device, Encode, Job, Role, Settings, Swap
 from mien.types import Segment
@@ -55,9 +55,8 @@ def test_id_follows_inputs_and_models_and_nothing_else() -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_ids_follow_the_programs(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = job_id(JOB, INPUTS, CARDS), analysis_id("clip", Settings(), CARDS)
-    monkeypatch.setattr(
-        "mien.run.job.version", lambda name: "99" if name == program else metadata.version(name)
-    )
+    now = installed.versions(PROGRAMS)
+    monkeypatch.setattr(installed, "versions", lambda names: {**now, program: "99"})
     assert job_id(JOB, INPUTS, CARDS) != one
     assert analysis_id("clip", Settings(), CARDS) != two
 

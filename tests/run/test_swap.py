@@ -147,7 +147,11 @@ def test_stopping_keeps_whole_segments_only(
         if isinstance(event, Progress) and event.stage == "render" and event.done >= 20:
             break
     events.close()
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("mien-")]
+    assert not [
+        t.name
+        for t in threading.enumerate()
+        if t.name.startswith(("mien-prefetch", "mien-drain", "mien-work"))
+    ]
     files = sorted(p.name for p in (folder / "segments").iterdir())
     assert files
     assert all(name.endswith(".mp4") for name in files)
@@ -361,7 +365,11 @@ def test_animation(material: Path, home: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out.png").read_bytes() == whole
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "in.png", "out.png"]
     assert not [p for p in (home / "tracks").iterdir()]
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("mien-")]
+    assert not [
+        t.name
+        for t in threading.enumerate()
+        if t.name.startswith(("mien-prefetch", "mien-drain", "mien-work"))
+    ]
     with pytest.raises(SettingsError, match="videos only"):
         list(verbs.swap(job.model_copy(update={"start": "1"})))
     with pytest.raises(MediaError, match="no animation by its ending"):

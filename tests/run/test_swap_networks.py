@@ -15,11 +15,12 @@ from mien.bench import suite
 from mien.errors import ModelError, SettingsError
 from mien.models import deepface
 from mien.models.card import Card
+from mien.models.runtime import Runtime
 from mien.models.store import Store
 from mien.run import verbs, video
 from mien.run.job import Folder
 from mien.run.place import absolute
-from mien.settings import Detect, Device, Encode, Enhance, Job, Mask, Role, Safety, Settings, Swap, Track
+from mien.settings import Cue, Detect, Device, Encode, Enhance, Job, Mask, Role, Safety, Settings, Swap, Track
 from mien.types import Array, Event, Finished, Progress, Warned
 from tests.models.test_deepface import dfm
 
@@ -77,12 +78,29 @@ def test_a_video_through_the_whole_chain(material: Path, equipped: Path, tmp_pat
     assert not change[:, :, :20].any(), "what is far from the face is not, by not a single code"
 
 
+def test_networks_make_some_faces_and_the_rest_is_carried(
+    material: Path, equipped: Path, tmp_path: Path
+) -> None:
+    some = Settings(swap=SWAP.model_copy(update={"every": 3}), encode=LOSSLESS)
+    _, every = _run(_job(material, tmp_path / "every.mkv", Settings(swap=SWAP, encode=LOSSLESS)), equipped)
+    _, last = _run(_job(material, tmp_path / "some.mkv", some), equipped)
+    assert every.carried == 0
+    assert last.faces == every.faces
+    assert last.carried >= 12
+    made = every.networks["inswapper_128"]["items"] - last.networks["inswapper_128"]["items"]
+    assert made == last.carried, "what is carried no network has seen"
+    full, ours = (np.stack(_pictures(tmp_path / name)) for name in ("every.mkv", "some.mkv"))
+    before = np.stack(_pictures(material / "clip.mp4"))
+    assert np.abs(ours - full).mean() < 0.1 * np.abs(full - before).mean()
+
+
+@pytest.mark.parametrize("every", [1, 3])
 def test_a_continued_run_ends_in_the_same_bytes(
-    material: Path, equipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: Path, equipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
     monkeypatch.setattr(video, "SECONDS", 0.4)
     monkeypatch.setattr("mien.run.report.EVERY", 0.0)
-    job = _job(material, tmp_path / "out.mp4", Settings(swap=SWAP))
+    job = _job(material, tmp_path / "out.mp4", Settings(swap=SWAP.model_copy(update={"every": every})))
     _run(job, equipped, tmp_path / "whole")
     expected = job.output.read_bytes()
     job.output.unlink()
@@ -185,6 +203,24 @@ def test_strength_of_nothing_swaps_nobody_else_in(material: Path, equipped: Path
     gaps = [np.abs(pictures[1.0] - pictures[s]).sum() for s in (0.0, 0.5, 1.3)]
     assert gaps[0] > gaps[1] > 0
     assert gaps[2] > 0
+
+
+def test_a_cue_mixes_identities_as_a_job_does(material: Path, equipped: Path, tmp_path: Path) -> None:
+    """Half of the identity for the job, all of it in a cue; a cue that changes nothing changes nothing."""
+    half = SWAP.model_copy(update={"strength": 0.5})
+    track = Track(embedder="arcface_w600k_r50")
+    rows = {}
+    for name, swap, cues in (
+        ("half", half, ()),
+        ("all", SWAP, ()),
+        ("cued", half, (Cue(start="10f", end="20f", values={"swap.strength": 1.0}), Cue(show=1.0))),
+    ):
+        settings = Settings(swap=swap, track=track, encode=LOSSLESS)
+        _run(_job(material, tmp_path / f"{name}.mkv", settings, cues=cues), equipped)
+        rows[name] = _pictures(tmp_path / f"{name}.mkv")
+    for k in range(32):
+        assert np.array_equal(rows["cued"][k], rows["all" if 10 <= k < 20 else "half"][k])
+        assert not np.array_equal(rows["all"][k], rows["half"][k])
 
 
 def test_it_is_said_where_strength_cannot_be_had(
@@ -317,3 +353,21 @@ def test_a_gate_that_is_switched_off_says_so(material: Path, equipped: Path, tmp
     events, last = _run(job, equipped)
     assert any(isinstance(e, Warned) and e.subject == "safety.content" for e in events)
     assert last.content == "content not judged: switched off"
+
+
+def test_frames_that_go_over_a_card_are_the_same(
+    material: Path, equipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed: make torch")
+    exact = Device(engine="torch", precision="f32", processor="cpu")
+    settings = Settings(swap=SWAP, encode=LOSSLESS, device=exact)
+    _run(_job(material, tmp_path / "here.mkv", settings), equipped)
+    # torch's processor stands for the card: the same calls
+    monkeypatch.setattr(Runtime, "pixels", "cpu")
+    _, last = _run(_job(material, tmp_path / "there.mkv", settings), equipped)
+    assert {"upload", "download"} <= set(last.stages)
+    here, there = (np.stack(_pictures(tmp_path / f"{name}.mkv")) for name in ("here", "there"))
+    before = np.stack(_pictures(material / "clip.mp4"))
+    assert (there != before).any()
+    assert (np.abs(here - there) > 1).mean() < 1e-3
+    assert np.abs(here - there).max() <= 2

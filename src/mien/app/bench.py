@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from mien.app.cli import follow
-from mien.bench import chart, material, report, suite, words
+from mien.bench import chart, latency, material, report, suite, words
+from mien.bench.latency import Latency
 from mien.bench.report import Report
 from mien.errors import SettingsError
 from mien.media.failure import media_error
@@ -35,6 +36,10 @@ class Asked:
     frames: int
     standins: bool
     settings: Settings
+    latency: bool = False
+    """One frame at a time, as in a live run."""
+    display: float = 60.0
+    """Pictures a second of the display that the result would be shown on."""
 
 
 def bench(asked: Asked, output: Path | None, json: bool) -> int:
@@ -52,9 +57,12 @@ def bench(asked: Asked, output: Path | None, json: bool) -> int:
         if output.suffix.lower() != ".json":
             raise SettingsError("output", f"{output.name} is no name of a JSON file", "Name it RESULT.json.")
         check_folder(output.parent)
-    kept: list[Report] = []
+    kept: list[Report | Latency] = []
     code = follow(_measured(asked, kept), json)
     for result in kept:
+        if isinstance(result, Latency):
+            _live(result, output, json)
+            continue
         print(report.line(result) if json else words.text(result), flush=True)
         if output is not None:
             _write(result, output)
@@ -72,7 +80,17 @@ def compare(first: Path, second: Path) -> int:
     return 0
 
 
-def _measured(asked: Asked, kept: list[Report]) -> Generator[Event, None, None]:
+def _live(found: Latency, output: Path | None, json: bool) -> None:
+    """Print what a live picture waits, and write it as JSON."""
+    print(latency.line(found) if json else latency.text(found), flush=True)
+    if output is not None:
+        try:
+            output.write_text(latency.line(found) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise media_error(output, error, "cannot be written") from error
+
+
+def _measured(asked: Asked, kept: list[Report | Latency]) -> Generator[Event, None, None]:
     """The run's events without the last; what was found is added to `kept`."""
     with tempfile.TemporaryDirectory(prefix="mien-bench-") as name:
         folder = Path(name)
@@ -88,7 +106,13 @@ def _measured(asked: Asked, kept: list[Report]) -> Generator[Event, None, None]:
             end=f"{asked.frames}f" if asked.frames else "",
             settings=asked.settings,
         )
-        result = yield from _told(suite.run(job, folder, use_standins=asked.standins), asked.standins)
+        result: Report | Latency
+        if asked.latency:
+            live = latency.run(job, folder, display=asked.display, use_standins=asked.standins)
+            result = yield from _told(live, asked.standins)
+        else:
+            work = suite.run(job, folder, use_standins=asked.standins)
+            result = yield from _told(work, asked.standins)
         if asked.standins and not result.standins:
             text = "nothing here needs one: choose networks, such as --swap.model inswapper_128"
             yield Warned("standins", text)

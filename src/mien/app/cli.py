@@ -17,16 +17,19 @@ from collections.abc import Callable, Generator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from mien import errors
+from mien.app.live_command import live
+from mien.app.roles import ROLE, Paths, joined
 from mien.models.card import Task
 from mien.settings import Detect, Device, Encode, Enhance, Job, Mask, Safety, Settings, Swap, Track
 
 if TYPE_CHECKING:
-    from mien.types import Event, Started
+    from mien.app.show import Screen
+    from mien.types import Started
 
 EXIT_CODES: tuple[tuple[type[errors.MienError], int], ...] = (
     (errors.VerificationError, 7),
@@ -40,17 +43,16 @@ EXIT_CODES: tuple[tuple[type[errors.MienError], int], ...] = (
     (errors.Cancelled, 130),
 )
 
-ROLE = "SOURCE[,SOURCE...]=WHO"
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
 
 
 def swap(
     *,
-    source: tuple[Path, ...] = (),
+    source: Paths = (),
     target: Path,
     output: Output,
     faces: str = "prominent",
-    who: tuple[Path, ...] = (),
+    who: Paths = (),
     role: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar=ROLE)] = (),
     start: str = "",
     end: str = "",
@@ -108,7 +110,7 @@ def swap(
     wanted = Job(
         target=target,
         output=output,
-        cast=roles.cast(role, source, faces, who),
+        cast=roles.cast(role, roles.joined(source), faces, roles.joined(who)),
         start=start,
         end=end,
         settings=settings,
@@ -162,26 +164,40 @@ def analyse(
 
 
 def jobs(
-    action: tyro.conf.Positional[Literal["list", "continue", "clean"]] = "list",
+    action: tyro.conf.Positional[
+        Literal["list", "continue", "clean", "pause", "resume", "cancel", "retry", "move", "log", "work"]
+    ] = "list",
     job: tyro.conf.Positional[str] = "",
+    position: tyro.conf.Positional[int] = 0,
     json: bool = False,
 ) -> int:
-    """List, continue or clean the jobs in the cache.
+    """List and change the jobs in the cache: those of the queue, which the studio shows, and your own.
 
     Args:
-        action: `list` all jobs; `continue` a stopped one; `clean` one, or all that are not running and, if
-            none is, the saved analyses.
-        job: The id (its first characters are enough) or folder of the job.
+        action: `list` all jobs; `continue` a stopped one; `clean` one, or all that neither run nor wait and,
+            if none does, the saved analyses. In the queue: `pause`, `resume`, `cancel`, `retry` one, `move`
+            it to another position, print its `log`, `work` until nothing waits.
+        job: The job's id (of the queue, `q7`; of others the first characters are enough) or its folder.
+        position: The place to `move` to, from 1.
         json: Print JSON.
     """
     from mien.app import jobs as jobs_
 
-    if action == "continue":
-        folder = jobs_.folder(job)
-        return _swap(folder.job(), folder.path, json)
+    if action == "list":
+        return jobs_.show(json)
     if action == "clean":
         return jobs_.clean(job)
-    return jobs_.show(json)
+    if action == "log":
+        return jobs_.log(job)
+    if action == "work":
+        return jobs_.work()
+    if action != "continue":
+        return jobs_.change(action, job, position, json)
+    code = jobs_.proceed(job, json)
+    if code is not None:
+        return code
+    folder = jobs_.folder(job)
+    return _swap(folder.job(), folder.path, json)
 
 
 def doctor(json: bool = False) -> int:
@@ -231,10 +247,12 @@ def models(
 
 def bench(
     target: Annotated[Path | None, tyro.conf.arg(metavar="VIDEO")] = None,
-    source: tuple[Path, ...] = (),
+    source: Paths = (),
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="JSON")] = None,
     frames: int = 60,
     standins: bool = False,
+    latency: bool = False,
+    display: float = 60.0,
     compare: Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="JSON JSON")] = None,
     faces: str = "prominent",
     json: bool = False,
@@ -256,6 +274,9 @@ def bench(
         frames: How many frames of the clip are used; 0 for all of a given one.
         standins: Run without weights: networks of the same layers and cost with made-up ones. Everything
             that is written says so.
+        latency: One frame at a time, as in a live run: how long each waits, the rate that can be held, and
+            an estimate of the time from the camera's glass to the display's. Only the JSON file is written.
+        display: With `latency`, pictures a second of the display.
         compare: Two results to show side by side; nothing is run.
         faces: Whose face is replaced, as in `mien swap`.
         json: Print events and result as one JSON object a line.
@@ -274,8 +295,57 @@ def bench(
         return bench_.compare(*compare)
     groups = {"detect": detect, "track": track, "swap": swap, "mask": mask, "enhance": enhance}
     settings = Settings.model_validate({**groups, "safety": safety, "encode": encode, "device": device})
-    asked = bench_.Asked(target, source, faces, frames, standins, settings)
+    asked = bench_.Asked(target, joined(source), faces, frames, standins, settings, latency, display)
     return bench_.bench(asked, output, json)
+
+
+def render(
+    project: tyro.conf.Positional[Path],
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    start: str = "",
+    end: str = "",
+    job: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    json: bool = False,
+) -> int:
+    """Render a project's file (TOML), as the studio saves it: the result has the same bytes.
+
+    A stopped run continues where it was: repeat the same command.
+
+    Args:
+        project: The file.
+        output: The file to write; without it the project's own.
+        start: Another first moment than the project's.
+        end: Another end.
+        job: Folder for this job's state; without it one in the cache.
+        json: Print one event a line as JSON; the last one is the result.
+    """
+    from mien.run import project as documents
+
+    wanted = documents.read(project.expanduser())
+    return _swap(wanted.job(output, start=start, end=end), job, json)
+
+
+def studio(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    folder: Paths = (),
+    token: bool = False,
+    no_browser: bool = False,
+) -> int:
+    """Open the studio: an editor in the browser, served by this machine.
+
+    Args:
+        host: The address to listen on. On any other than this machine's own a token is needed, which is
+            printed once.
+        port: The port; 0 takes the first free one from 8642 on.
+        folder: Files below these folders can be used; without one those below your own folder, or, where
+            others can reach the server, below the current one.
+        token: Need the token on this machine, too: for machines that several people use.
+        no_browser: Do not open a browser.
+    """
+    from mien.app import serve
+
+    return serve.studio(host, port, joined(folder), token, not no_browser)
 
 
 COMMANDS: dict[str, Callable[..., int]] = {
@@ -285,16 +355,25 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "models": models,
     "doctor": doctor,
     "bench": bench,
+    "render": render,
+    "studio": studio,
+    "live": live,
 }
 
 
-def follow(events: Generator[Event], json: bool) -> int:
-    """Show the events of a verb; on Ctrl-C say how to continue."""
-    from mien.app.show import Bars, Lines, Screen
+def follow(events: Generator[Any], json: bool, facts: Screen | None = None) -> int:
+    """Show the events of a verb; on Ctrl-C say how to continue.
+
+    Args:
+        events: Of the verb.
+        json: Whether they are printed as JSON.
+        facts: What shows them instead of bars and lines.
+    """
+    from mien.app.show import Bars, Lines
     from mien.types import Started
 
     started: list[Started] = []
-    screen: Screen = Lines() if json else Bars()
+    screen: Screen = facts or (Lines() if json else Bars())
     try:
         with screen:
             for event in events:
@@ -362,6 +441,12 @@ def _parsed(arguments: Sequence[str]) -> Callable[[], int]:
     return command
 
 
+def _meaning(group: str, field: str) -> str:
+    """What the settings say about a field."""
+    section = Settings.model_fields[group.lower()].default
+    return str(type(section).model_fields[field].description or "").replace("\n", " ")
+
+
 def _brief(text: str) -> str:
     """One line for a setting that is out of its range, else what the parser said."""
     flat = " ".join(re.sub("[\u2500-\u257f]", " ", text).split())
@@ -370,6 +455,8 @@ def _brief(text: str) -> str:
         return text
     group, field, problem = wrong.groups()
     option = f"--{group.lower()}.{field.replace('_', '-')}"
+    if "match pattern" in problem:
+        return f"mien: {option}: is not written as it must be. {_meaning(group, field)}\n"
     return f"mien: {option}: {problem[0].lower()}{problem[1:]}. `mien swap --help` says what it means.\n"
 
 

@@ -7,11 +7,11 @@ import os
 import platform
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mien.errors import MienError
 from mien.media import codecs
+from mien.models import engines, installed
 from mien.models.card import Card
 from mien.models.choice import Book, Trial
 from mien.models.mediapipe import CARDS
@@ -30,6 +30,7 @@ LIBRARIES = (
     "pillow",
     "pydantic",
     "scipy",
+    "torch",
 )
 
 
@@ -50,12 +51,16 @@ def examine() -> dict[str, dict[str, str]]:
     """Heading to name to finding. Fetches nothing."""
     return {
         "machine": _machine(),
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": _libraries(),
         "models": _models(),
         "choices": _choices(),
         "codecs": _codecs(),
         "folders": _folders(),
     }
+
+
+def _libraries() -> dict[str, str]:
+    return {name: text or "absent" for name, text in installed.versions(LIBRARIES).items()}
 
 
 def _machine() -> dict[str, str]:
@@ -64,8 +69,18 @@ def _machine() -> dict[str, str]:
         "python": f"{platform.python_version()} ({sys.executable})",
         "processor": _processor(),
         "threads": f"{available_threads()} of {os.cpu_count()}",
-        "graphics processor": "not used by this version",
+        "graphics processor": _cards(),
     }
+
+
+def _cards() -> str:
+    """NVIDIA cards, and what would run networks on them."""
+    here = engines.machine()
+    if not here.cards:
+        return "none by NVIDIA"
+    used = " and ".join(here.computing) or "nothing (pip install 'mien[gpu]')"
+    pictures = "the card where networks change them" if "torch" in here.computing else "the processor"
+    return f"{', '.join(here.cards)}; CUDA {here.driver}; networks: {used}; pictures: {pictures}"
 
 
 def _processor() -> str:
@@ -77,13 +92,6 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"
 
 
 def _models() -> dict[str, str]:
@@ -120,8 +128,8 @@ def _choices() -> dict[str, str]:
 def _trial(trial: Trial) -> str:
     """One candidate of a choice."""
     if trial.problem:
-        return f"{trial.engine} {trial.precision} fails"
-    return f"{trial.engine} {trial.precision} {trial.ms:.1f} ms {trial.error:.2%}"
+        return f"{trial.candidate} fails"
+    return f"{trial.candidate} {trial.ms:.1f} ms {trial.error:.2%}"
 
 
 def _codecs() -> dict[str, str]:

@@ -55,7 +55,7 @@ def show(names: Sequence[str], task: Task | None, as_json: bool) -> int:
     cards = [card for card in _named(known, names) if task in (None, card.task)]
     if as_json:
         for card in cards:
-            _line(_brief(card, store))
+            _line(brief(card, store))
         return 0
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -85,11 +85,11 @@ def info(names: Sequence[str], as_json: bool) -> int:
     """Say everything about some models."""
     store, known = Store(), catalogue.load()
     for card in _asked(known, names, "info"):
-        facts = _facts(card, store)
+        everything = facts(card, store)
         if as_json:
-            _line(facts)
+            _line(everything)
             continue
-        for key, value in _told(facts):
+        for key, value in _told(everything):
             print(f"{key:<20} {value}")
         print()
     return 0
@@ -131,7 +131,7 @@ def pull(names: Sequence[str], accept_licence: bool, accept_changed: bool, as_js
     for card in cards:
         paths = {name: str(path) for name, path in store.locate(card).items()}
         if as_json:
-            _line({**_brief(card, store), "paths": paths})
+            _line({**brief(card, store), "paths": paths})
         else:
             print(f"{card.name}: {card.licence}, {_size(card, store):,} bytes, {', '.join(paths.values())}")
     return 0
@@ -218,7 +218,7 @@ def _on_disk(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _brief(card: Card, store: Store) -> dict[str, Any]:
+def brief(card: Card, store: Store) -> dict[str, Any]:
     """A line of the list."""
     return {
         "name": card.name,
@@ -232,11 +232,11 @@ def _brief(card: Card, store: Store) -> dict[str, Any]:
     }
 
 
-def _facts(card: Card, store: Store) -> dict[str, Any]:
+def facts(card: Card, store: Store) -> dict[str, Any]:
     """Everything about a card, under the names of its fields."""
     said = dataclasses.asdict(dataclasses.replace(card, files=card.files[:1]))
-    facts = {**_brief(card, store), **{key: value for key, value in said.items() if key != "commercial"}}
-    return {**facts, "files": [_file_facts(file, store) for file in card.files]}
+    told = {**brief(card, store), **{key: value for key, value in said.items() if key != "commercial"}}
+    return {**told, "files": [_file_facts(file, store) for file in card.files]}
 
 
 def _file_facts(file: File, store: Store) -> dict[str, Any]:

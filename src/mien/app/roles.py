@@ -5,14 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from mien.errors import SettingsError
 from mien.settings import Role
 
+Paths = Annotated[
+    tyro.conf.UseAppendAction[tuple[tuple[Path, ...], ...]], tyro.conf.arg(metavar="PATH [PATH ...]")
+]
+"""Files or folders, several at once or by several options: all of them count."""
+ROLE = "SOURCE[,SOURCE...]=WHO"
+"""How a role is written."""
 _WORDS = r"prominent|all|left|right|largest"
 _LIST = r"(person)?[0-9]+(\s*,\s*(person)?[0-9]+)*"
 _USE = 'Write SOURCE[,SOURCE...]=WHO, where WHO is {}, such as "ana.jpg=person1".'
 _WHO = "prominent, all, left, right, largest, track ids, persons, or a picture of the person"
+
+
+def joined(given: Paths) -> tuple[Path, ...]:
+    """The paths of all options, in order."""
+    return tuple(path for some in given for path in some)
 
 
 def cast(roles: Sequence[str], source: Sequence[Path], faces: str, who: Sequence[Path]) -> tuple[Role, ...]:

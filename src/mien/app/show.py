@@ -155,6 +155,8 @@ def summary(event: Finished) -> str:
     if event.stages:
         lines.append(_text(_stage_table(event)))
     lines += [f"{card} ran on {engine}" for card, engine in event.engines.items()]
+    if event.carried:
+        lines.append(f"{event.carried} of these faces were carried from frames near by (swap.every)")
     if event.persons:
         lines.append(_text(_person_table(event)))
     if event.content:

@@ -111,6 +111,7 @@ def _remove_files(card: Card, known: Catalogue, store: Store) -> Iterator[str]:
             yield f"removed {file.name}, {store.remove(file) / 1e6:.1f} MB"
         else:
             store.remove(file)  # what is left of a download
+            yield f"{file.name} is not here"
 
 
 def _own(name: str, home: Path) -> tuple[Path, Card | None] | None:

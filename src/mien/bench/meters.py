@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import re
 import shutil
 import subprocess
@@ -12,13 +13,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mien.models import nvidia
 from mien.models.runtime import available_threads
+from mien.settings import Device
 
 EVERY = 0.1
 """Seconds between two looks at the memory."""
 EVERY_GPU = 1.0
-"""The same at the graphics processor: a look takes a process of its own."""
+"""The same at the graphics processor, where a look takes a process of its own."""
 MB = 1e6
 
 
@@ -63,11 +67,14 @@ class Watch:
     Args:
         threads: Threads that may be used; 0 for all.
         gpu: Looks at the graphics processor; None for nvidia-smi where it is installed.
+        every: Seconds between two looks at it.
     """
 
-    def __init__(self, threads: int = 0, gpu: Callable[[], Gpu | None] | None = None) -> None:
+    def __init__(
+        self, threads: int = 0, gpu: Callable[[], Gpu | None] | None = None, every: float = EVERY_GPU
+    ) -> None:
         self._threads = threads or available_threads()
-        self._gpu = gpu or look
+        self._gpu, self._every = gpu or look, every
         self._stop = threading.Event()
         self._watchers = [
             threading.Thread(target=self._memory, name="mien-memory", daemon=True),
@@ -124,8 +131,29 @@ class Watch:
         """Look at the graphics processor until told to stop, or until there is none."""
         while (seen := self._gpu()) is not None:
             self._looks.append(seen)
-            if self._stop.wait(EVERY_GPU):
+            if self._stop.wait(self._every):
                 return
+
+
+def watch(device: Device, load: Callable[[str], Any] = ctypes.CDLL) -> Watch:
+    """What watches a run on a device: the driver tells of the card that it works on, else nvidia-smi of the
+    first one.
+
+    Args:
+        device: The run's settings.
+        load: Opens the driver's libraries, see `nvidia`.
+    """
+    number = int(device.processor.partition(":")[2] or 0)
+    meter = None if device.processor == "cpu" else nvidia.meter(number, load)
+    if meter is None:
+        return Watch(device.threads)
+    name = (nvidia.driver(load).cards + ("",) * (number + 1))[number]
+
+    def seen() -> Gpu | None:
+        busy = meter.look()
+        return None if busy is None else Gpu(name, busy.percent, busy.bytes / MB)
+
+    return Watch(device.threads, seen, EVERY)
 
 
 def memory() -> float:

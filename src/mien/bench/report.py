@@ -24,17 +24,24 @@ SAID = "stand-ins: made-up weights, shows cost, not results"
 ROWS: tuple[tuple[str, tuple[str, ...], tuple[Task, ...]], ...] = (
     ("decode", ("decode 1", "decode"), ()),
     ("detect", ("detect",), ("detect",)),
-    ("landmark", ("landmark", "find"), ("landmark", "pose")),
+    ("landmark", ("landmark", "thumbnail", "find"), ("landmark", "pose")),
     ("embed", ("embed",), ("embed", "convert")),
     ("swap", ("swap",), ("swap",)),
     ("enhance", ("enhance",), ("enhance",)),
-    ("mask + blend", ("tracks", "crop", "mask", "blend", "paste"), ("occlude", "parse", "matte")),
+    (
+        "mask + blend",
+        ("tracks", "crop", "mask", "carry", "blend", "paste", "upload", "download"),
+        ("occlude", "parse", "matte"),
+    ),
     ("encode", ("encode",), ()),
 )
 """Rows of the table: name, stages of a run in it, tasks of its networks. `find` is what pass one does beside
-looking for new faces, most of it landmarks; other stages make the last row."""
+looking for new faces, most of it landmarks, and `thumbnail` what it does ahead; other stages make the last
+row."""
 OTHERS = "others"
 NONE = "-"
+NO_CARD = "none"
+"""What stands for the name of a graphics card where there is none."""
 DERIVED = ("fps", "wall_ms_per_frame", "networks_ms_per_frame", "wall_over_networks")
 """Numbers in the JSON that follow from others there."""
 
@@ -59,6 +66,8 @@ class Row(Part):
     precision: str
     parts: dict[str, float] = {}
     """Stage to ms a frame, where the row has several or one of another name."""
+    gpu_ms_per_frame: float = 0.0
+    """Time on the card, by its own events; 0 where nothing of it ran there."""
 
 
 class Net(Part):
@@ -71,6 +80,8 @@ class Net(Part):
     batch: float
     """Mean number of items in a call."""
     engine: str
+    gpu_ms_per_frame: float = 0.0
+    """As in `Row`; with copies from and to the host where the inputs lie there."""
 
 
 class Clip(Part):
@@ -117,7 +128,7 @@ class Report(Part):
     """Processor time over wall time times threads."""
     threads: int
     gpu: str
-    """"none" where there is none."""
+    """Name of the card; `NO_CARD` where there is none."""
     gpu_percent: float
     peak_mb: float
     events: tuple[dict[str, Any], ...] = ()
@@ -154,19 +165,25 @@ def rows(finished: Finished, tasks: Mapping[str, Task], standins: Sequence[str] 
     """
     left = {name: row["ms_per_frame"] for name, row in finished.stages.items()}
     total = sum(left.values()) or 1.0
+    card = {name: row.get("gpu_ms_per_frame", 0.0) for name, row in finished.stages.items()}
     table = []
     for name, stages, kinds in ROWS:
         parts = {stage: left.pop(stage) for stage in stages if stage in left}
         used = {card: text for card, text in finished.engines.items() if tasks.get(card, "swap") in kinds}
         if parts or used:
-            table.append(_row(name, parts, total, used, standins))
+            table.append(_row(name, parts, total, used, standins, card))
     if left:
-        table.append(_row(OTHERS, left, total, {}, standins))
+        table.append(_row(OTHERS, left, total, {}, standins, card))
     return tuple(table)
 
 
 def _row(
-    name: str, parts: dict[str, float], total: float, used: Mapping[str, str], standins: Sequence[str]
+    name: str,
+    parts: dict[str, float],
+    total: float,
+    used: Mapping[str, str],
+    standins: Sequence[str],
+    card: Mapping[str, float],
 ) -> Row:
     ms = sum(parts.values())
     engines = [split(text) for text in used.values()]
@@ -181,6 +198,7 @@ def _row(
         engine=engine,
         precision=_joined(one[2] for one in engines),
         parts={} if list(parts) == [name] else {stage: round(value, 3) for stage, value in parts.items()},
+        gpu_ms_per_frame=round(sum(card[stage] for stage in parts), 3),
     )
 
 
@@ -205,6 +223,7 @@ def nets(finished: Finished, standins: Sequence[str] = ()) -> tuple[Net, ...]:
             ms_per_call=round(row.get("ms_per_call", 0.0), 3),
             batch=round(row.get("items", 0.0) / max(row.get("calls", 0.0), 1.0), 2),
             engine=finished.engines.get(card, NONE) + (f" ({MARK})" if card in standins else ""),
+            gpu_ms_per_frame=round(row.get("gpu_ms_per_frame", 0.0), 3),
         )
         for card, row in finished.networks.items()
     ]
@@ -216,7 +235,7 @@ def used(usage: Usage) -> dict[str, Any]:
     return {
         "cpu_percent": round(usage.cpu_percent, 1),
         "threads": usage.threads,
-        "gpu": usage.gpu or "none",
+        "gpu": usage.gpu or NO_CARD,
         "gpu_percent": round(usage.gpu_percent, 1),
         "peak_mb": round(usage.peak_mb),
     }

@@ -8,18 +8,17 @@ import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mien.bench import cardtext, standins
+from mien.bench import cardtext, meters, standins
 from mien.bench import report as reports
-from mien.bench.meters import Usage, Watch
+from mien.bench.meters import Usage
 from mien.bench.report import Clip, Pace, Report
 from mien.errors import SettingsError
 from mien.media import clip as clips
 from mien.media import sequence
-from mien.models import catalogue, engines
+from mien.models import catalogue, engines, installed
 from mien.models.card import Card
 from mien.models.catalogue import Catalogue
 from mien.models.store import Store, default_home
@@ -82,7 +81,7 @@ def run(
         raise SettingsError("target", f"{job.target} is no video", "Give a video: pictures have no speed.")
     place, replaced = equipped(job.settings, home, small=small) if use_standins else (home, ())
     events: list[dict[str, Any]] = []
-    watch, stopwatch = Watch(job.settings.device.threads), Stopwatch()
+    watch, stopwatch = meters.watch(job.settings.device), Stopwatch()
     finished: Finished | None = None
     with watch, closing(verbs.swap(job, folder=folder / "job", home=place)) as work:
         began = time.perf_counter()
@@ -111,30 +110,36 @@ def summed(
     """Everything that is known about a run."""
     tasks = {card.name: card.task for card in catalogue.load(home)}
     ran = tuple(name for name in replaced if name in finished.engines)
-    film = clips.probe(job.target)
     frames = finished.frames
     return Report(
         standins=ran,
         note=reports.SAID if ran else "",
-        date=time.strftime("%Y-%m-%d %H:%M"),
-        machine=_machine(),
-        versions={name: text for name in LIBRARIES if (text := _version(name))},
-        clip=Clip(
-            name=job.target.name,
-            width=film.size[0],
-            height=film.size[1],
-            rate=round(float(film.rate), 3),
-            seconds=round(frames / float(film.rate), 3),
-        ),
+        **circumstances(job, clips.probe(job.target), frames),
         frames=frames,
         faces=finished.faces,
-        settings=job.settings.model_dump(mode="json"),
         rows=reports.rows(finished, tasks, ran),
         networks=reports.nets(finished, ran),
         pace=pace,
         events=tuple(events),
         **reports.used(usage),
     )
+
+
+def circumstances(job: Job, film: clips.Clip, frames: int) -> dict[str, Any]:
+    """The fields of a report that say when, where and on what something was measured."""
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "machine": _machine(),
+        "versions": {name: text for name, text in installed.versions(LIBRARIES).items() if text},
+        "clip": Clip(
+            name=job.target.name,
+            width=film.size[0],
+            height=film.size[1],
+            rate=round(float(film.rate), 3),
+            seconds=round(frames / float(film.rate), 3),
+        ),
+        "settings": job.settings.model_dump(mode="json"),
+    }
 
 
 def equipped(settings: Settings, home: Path | None, *, small: bool = False) -> tuple[Path, tuple[str, ...]]:
@@ -221,14 +226,6 @@ def _machine() -> dict[str, str]:
         "processor": found.processor,
         "precisions": " ".join(found.precisions),
     }
-
-
-def _version(name: str) -> str:
-    """Version of an installed package; empty where it is absent."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def _plain(event: Started | Warned | Finished) -> dict[str, Any]:

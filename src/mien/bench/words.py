@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
-from mien.bench.report import MARK, NONE, SAID, Report, Row
+from mien.bench.report import MARK, NONE, SAID, Net, Report, Row
 
 HEAD = ("stage", "ms/frame", "percent", "device", "engine", "precision")
 NET_HEAD = ("network", "ms/frame", "calls", "ms/call", "batch", "engine")
+GPU = "GPU ms"
+"""Heading of the column of times on the card, which is there where anything ran on one."""
 Table = tuple[Sequence[str], list[Sequence[str]]]
 
 
 def stages(report: Report) -> Table:
     """Heading and lines of the table of stages; parts of a row follow it, indented."""
     lines: list[Sequence[str]] = []
+    card = any(row.gpu_ms_per_frame for row in report.rows)
     for row in report.rows:
-        lines.append(_stage(row))
-        lines += [(f"  - {name}", f"{ms:.2f}", "", "", "", "") for name, ms in row.parts.items()]
-    return HEAD, lines
+        lines.append((*_stage(row), f"{row.gpu_ms_per_frame:.2f}") if card else _stage(row))
+        lines += [
+            (f"  - {name}", f"{ms:.2f}", *[""] * (len(HEAD) - 2 + card)) for name, ms in row.parts.items()
+        ]
+    return (*HEAD, GPU) if card else HEAD, lines
 
 
 def _stage(row: Row) -> Sequence[str]:
@@ -27,16 +33,18 @@ def _stage(row: Row) -> Sequence[str]:
     )
 
 
-def networks(report: Report) -> Table:
+def networks(found: Sequence[Net]) -> Table:
     """Heading and lines of the table of networks."""
+    card = any(net.gpu_ms_per_frame for net in found)
     lines = [
         (
             *(net.card, f"{net.ms_per_frame:.2f}", f"{net.calls:.0f}", f"{net.ms_per_call:.2f}"),
             *(f"{net.batch:g}", net.engine),
+            *([f"{net.gpu_ms_per_frame:.2f}"] if card else []),
         )
-        for net in report.networks
+        for net in found
     ]
-    return NET_HEAD, list(lines)
+    return (*NET_HEAD, GPU) if card else NET_HEAD, list(lines)
 
 
 def facts(report: Report) -> list[tuple[str, str]]:
@@ -69,13 +77,21 @@ def text(report: Report) -> str:
     width = max(len(name) for name, _ in facts(report))
     lines = [f"{name:<{width}}  {value}" for name, value in facts(report)]
     lines = [SAID, *lines] if report.standins else lines
-    for heading, body in (stages(report), networks(report)):
+    for heading, body in (stages(report), networks(report.networks)):
         if body:
             lines += ["", *aligned(heading, body)]
     return "\n".join(marked(lines, report))
 
 
-def marked(lines: Sequence[str], report: Report) -> Iterator[str]:
+class Told(Protocol):
+    """Something that was measured."""
+
+    @property
+    def standins(self) -> tuple[str, ...]:
+        """Cards that were stand-ins."""
+
+
+def marked(lines: Sequence[str], report: Told) -> Iterator[str]:
     """Lines that say what they are about where stand-ins ran."""
     for line in lines:
         yield f"{MARK} | {line}".rstrip() if report.standins else line
@@ -110,7 +126,7 @@ def markdown(report: Report) -> str:
     if report.standins:
         lines += [f"All numbers are of {SAID}.", ""]
     lines += [f"- {name}: {value}{note}" for name, value in facts(report)]
-    for heading, body in (stages(report), networks(report)):
+    for heading, body in (stages(report), networks(report.networks)):
         if body:
             lines += ["", *piped(heading, body, report)]
     return "\n".join(lines) + "\n"

@@ -92,9 +92,8 @@ class Cuts:
         self.last_difference = 0.0
         """Difference of the latest frame to the one before it."""
 
-    def step(self, index: int, thumb: Array) -> bool:
-        """Whether a shot seems to begin with this frame; `starts` has the final word."""
-        now = look(thumb)
+    def step(self, index: int, now: Look) -> bool:
+        """Whether a shot seems to begin with this frame, which looks so; `starts` has the final word."""
         before, self._last = self._last, now
         if before is None:
             self._found.append(index)

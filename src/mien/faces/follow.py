@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mien.faces import track
+from mien.faces import cuts, track
 from mien.faces.crops import Embedder, Gallery
-from mien.faces.cuts import SIZE, Cuts
+from mien.faces.cuts import Cuts
 from mien.faces.likeness import SMALLEST
 from mien.faces.patrol import Patrol
 from mien.faces.repeats import Repeats
 from mien.faces.rows import Spill
-from mien.faces.track import Tracklet
+from mien.faces.track import PRESENCE, Tracklet
 from mien.images import cpu
 from mien.settings import Detect
 from mien.settings import Track as TrackSettings
 from mien.types import Faces, Float32, Float64, Frame, Int64
 
-PRESENCE = 0.5
-"""Least probability of the landmarker that its crop shows a face."""
 THUMB = 480
 """Longer side of the thumbnails at most, pixels."""
 _MEMORY = 48 << 20
@@ -51,6 +52,8 @@ _LOOKS_APART = 0.2
 """Seconds between two notes of how a face looks, at least."""
 _LOOKS_MOST = 12
 """Most notes of how a face looks: they cover twenty seconds."""
+_OPEN = 1.0
+"""Seconds of a shot in which everybody is looked for, whatever is locked: who turns away at a cut, say."""
 _SAME = 0.45
 """Overlap of two tracks from which they show one face."""
 
@@ -78,6 +81,21 @@ class Eyes:
     """Tells who a face is; None where there is no network for that."""
     refine: Callable[[Frame, Float64], Float64] | None = None
     """(F, N, 3) landmarks to the (F, 68, 3) points of a second landmarker, z 0, to be kept behind them."""
+    aside: Callable[[Float64], NDArray[np.bool_]] | None = None
+    """(F, N, 3) landmarks to (F,) whether a face is seen from the side; None where nobody is."""
+
+
+_Landed: TypeAlias = tuple[Float64, Float64]
+"""(F, N, 3) landmarks and (F,) presence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Glimpse:
+    """A frame seen as a whole: what can be had before the faces of the frame ahead of it are known."""
+
+    frame: Frame
+    thumb: Frame
+    look: cuts.Look
 
 
 @dataclass(slots=True, eq=False)
@@ -116,17 +134,28 @@ class Follower:
         detect: Settings of the whole-frame search.
         settings: Settings of following.
         rate: Frames per second.
+        aside: One thread that looks for repeated pictures meanwhile; frames must then not be written. None
+            where there is none.
     """
 
     def __init__(
-        self, eyes: Eyes, spill: Spill, detect: Detect, settings: TrackSettings, rate: float
+        self,
+        eyes: Eyes,
+        spill: Spill,
+        detect: Detect,
+        settings: TrackSettings,
+        rate: float,
+        aside: Executor | None = None,
     ) -> None:
         self.tracklets: list[Tracklet] = []
         self._eyes = eyes
+        self._aside = aside
         self._spill = spill
         self._gallery = None if eyes.embedder is None else Gallery(eyes.embedder, eyes.five, rate)
         self._looks_apart = max(1, round(_LOOKS_APART * rate))
         self._interval = max(1, round(detect.interval * rate))
+        self._side = min(PRESENCE, detect.side_score)
+        self._lock = round(_OPEN * rate) if detect.lock else None
         self._patience = max(2, round(settings.gap * rate))
         self._cuts = Cuts(settings.cut, rate)
         self._live: list[_Live] = []
@@ -134,6 +163,8 @@ class Follower:
         self._patrol: Patrol | None = None
         self._next_search = self._next_turned = self._next_full = -1
         self._lost_at = -(1 << 40)
+        self._crew = 0
+        self._began = 0
         self._gone: list[Float64] = []
         self._wait = 1
         self._expect = -1
@@ -143,14 +174,16 @@ class Follower:
         """First frame of every shot so far."""
         return self._cuts.starts()
 
-    def step(self, frame: Frame) -> None:
-        """Take in the next frame."""
-        thumb = thumbnail(frame)
-        cut = self._cuts.step(frame.index, cpu.thumbnail(thumb, SIZE))
+    def step(self, frame: Frame, seen: Glimpse | None = None) -> None:
+        """Take in the next frame, and what was seen of it before."""
+        seen = seen or glimpse(frame)
+        thumb = seen.thumb
+        cut = self._cuts.step(frame.index, seen.look)
         if cut or frame.index != self._expect:
             self._live = []
             self._past.clear()
             self._patrol = None
+            self._crew, self._began = 0, frame.index
             self._next_search = self._next_full = frame.index
         self._expect = frame.index + 1
         self._follow(frame)
@@ -163,6 +196,12 @@ class Follower:
             self._gallery.step(frame, [(live.tracklet, live.dense) for live in self._live])
         self._remember(thumb)
 
+    def current(self) -> Faces:
+        """The faces in the latest frame, as they were found there; `track` is their tracklets' number."""
+        found = self._known(self._expect - 1)
+        numbers = np.array([live.tracklet.number for live in self._live], np.int64)
+        return replace(found, track=numbers)
+
     def finish(self) -> None:
         """There are no more frames."""
         if self._gallery is not None:
@@ -170,17 +209,12 @@ class Follower:
 
     def _follow(self, frame: Frame) -> None:
         """Find each known face again near its expected place; on a repeated picture it stays where it was."""
-        moved = []
-        for live in self._live:
-            if live.repeats.repeated(frame):
-                live.tracklet.repeat()
-            else:
-                moved.append(live)
+        early = self._aside is not None and all(live.repeats.seldom for live in self._live)
+        moved, expected, landed = (self._landed if early else self._moved)(frame)
         if not moved:
             return
-        expected = np.stack([live.expected() for live in moved])
-        dense, presence = self._settled(frame, expected)
-        good = (presence >= PRESENCE) & track.plausible(expected, dense)
+        dense, presence = self._settled(frame, expected, landed)
+        good = self._faces(dense, presence) & track.plausible(expected, dense)
         rows = iter(self._whole(frame, dense[good]))
         gone = [live for k, live in enumerate(moved) if not good[k]]
         for k in np.flatnonzero(good):
@@ -189,22 +223,54 @@ class Follower:
             self._lost(frame.index, [live.tracklet.last(1)[0] for live in gone])
         self._live = [live for live in self._live if live not in gone]
 
-    def _settled(self, frame: Frame, expected: Float64) -> tuple[Float64, Float64]:
+    def _moved(self, frame: Frame) -> tuple[list[_Live], Float64, _Landed]:
+        """The faces of which the picture is no repeat, where they are expected, and what is found there."""
+        moved = [live for live in self._live if not self._repeats(live, live.repeats.repeated(frame))]
+        expected = np.array([live.expected() for live in moved])
+        if not moved:
+            return moved, expected, (expected, np.zeros(0))
+        return moved, expected, self._eyes.land(frame, self._eyes.roi_dense(expected))
+
+    def _landed(self, frame: Frame) -> tuple[list[_Live], Float64, _Landed]:
+        """The same, where repeats are so seldom that all faces are looked at before it is known."""
+        if self._aside is None or not self._live:
+            return self._moved(frame)
+        answers = [self._aside.submit(live.repeats.repeated, frame) for live in self._live]
+        expected = np.array([live.expected() for live in self._live])
+        dense, presence = self._eyes.land(frame, self._eyes.roi_dense(expected))
+        rows = [k for k, live in enumerate(self._live) if not self._repeats(live, answers[k].result())]
+        return [self._live[k] for k in rows], expected[rows], (dense[rows], presence[rows])
+
+    def _repeats(self, live: _Live, same: bool) -> bool:
+        """Whether its picture is a repeat; then it stays where it was."""
+        if same:
+            live.tracklet.repeat()
+        return same
+
+    def _settled(self, frame: Frame, expected: Float64, landed: _Landed) -> _Landed:
         """Landmarks of faces near their expected places, looked at again where they are elsewhere.
 
         A crop that is off by a tenth of the face pulls the landmarks along with it.
         """
-        dense, presence = self._eyes.land(frame, self._eyes.roi_dense(expected))
+        dense, presence = landed
         before = expected
         for _ in range(_LOOKS):
             moved = np.linalg.norm((dense - before)[..., :2].mean(axis=1), axis=1)
             spread = np.ptp(dense[..., :2], axis=1).max(axis=1)
-            off = np.flatnonzero((moved > _OFF * spread) & (presence >= PRESENCE))
+            off = np.flatnonzero((moved > _OFF * spread) & self._faces(dense, presence))
             if not len(off):
                 break
             before = dense.copy()
             dense[off], presence[off] = self._eyes.land(frame, self._eyes.roi_dense(dense[off]))
         return dense, presence
+
+    def _faces(self, dense: Float64, presence: Float64) -> NDArray[np.bool_]:
+        """(F,) whether (F, N, 3) landmarks with (F,) presence are those of faces."""
+        sure = presence >= PRESENCE
+        maybe = np.flatnonzero(~sure & (presence >= self._side))
+        if len(maybe) and self._eyes.aside is not None:
+            sure[maybe] = self._eyes.aside(dense[maybe])
+        return sure
 
     def _whole(self, frame: Frame, dense: Float64) -> Float64:
         """(F, M, 3) what is kept of (F, N, 3) landmarks: them, and what a second landmarker finds."""
@@ -215,7 +281,7 @@ class Follower:
     def _extend(self, live: _Live, frame: Frame, dense: Float64, presence: float, row: Float64) -> None:
         box = track.extent(dense[None])[0]
         live.move(dense)
-        live.repeats.renew(frame, box)
+        live.repeats.renew(frame, box, self._aside)
         live.tracklet.append(self._spill.append(row[None]), box, presence)
 
     def _look(self, frame: Frame) -> None:
@@ -255,6 +321,7 @@ class Follower:
             _trim(goes, stays)
             if len(goes) <= 1:
                 self.tracklets.remove(goes)
+                self._crew -= 1
             self._live.pop(pair[1])
             self._lost(stays.end - 1, [stays.last(1)[0]])
             self._next_search = stays.end  # the hidden one is looked for from the next frame on
@@ -276,8 +343,10 @@ class Follower:
             live.misses = 0 if k in seen else live.misses + patrol.expected(known[k], rows)
         before = len(self._live)
         self._live = [x for x in self._live if x.misses < _MISSES or _sure(x.tracklet)]
+        self._crew -= before - len(self._live)
         new = np.setdiff1d(np.arange(len(found)), [j for _, j in pairs])
         self._begin(frame, thumb, found[new])
+        self._crew = max(self._crew, len(self._live))
         self._plan(frame.index, calm=len(self._live) >= before and not len(new))
 
     def _rows(self, patrol: Patrol, index: int, thumb: Frame) -> Int64 | None:
@@ -287,7 +356,16 @@ class Follower:
             return None
         if index - self._lost_at < self._patience:
             return patrol.near(np.reshape(self._gone, (-1, 4)))
-        return patrol.due(index, thumb, self._known(index).box)
+        known = self._known(index).box
+        within = None
+        if self._locked(index):
+            within = patrol.near(known, self._interval * np.stack([live.speed for live in self._live]))
+        return patrol.due(index, thumb, known, within)
+
+    def _locked(self, index: int) -> bool:
+        """Whether everybody of the shot is being followed, and nobody else is asked for."""
+        everybody = 0 < len(self._live) >= self._crew
+        return self._lock is not None and everybody and index - self._began >= self._lock
 
     def _known(self, index: int) -> Faces:
         """The faces that are being followed, as they are in the present frame."""
@@ -314,7 +392,9 @@ class Follower:
             dense, presence = self._eyes.land(frame, self._eyes.roi_points(found.points))
         for k in np.argsort(-presence, kind="stable"):
             box = track.extent(dense[k : k + 1])
-            if presence[k] < PRESENCE or not track.associate(box, found.box[k : k + 1]):
+            if not self._faces(dense[k : k + 1], presence[k : k + 1])[0] or not track.associate(
+                box, found.box[k : k + 1]
+            ):
                 continue
             others = np.array([live.tracklet.last(1)[0] for live in self._live]).reshape(-1, 4)
             if len(others) and track.overlap(box, others).max() >= _SAME:
@@ -325,7 +405,7 @@ class Follower:
             tracklet.hits = 1
             self.tracklets.append(tracklet)
             self._live.append(_Live(tracklet, dense[k]))
-            self._live[-1].repeats.renew(frame, box[0])
+            self._live[-1].repeats.renew(frame, box[0], self._aside)
             first = (record, box[0], float(presence[k]))
             tracklet.prepend(self._look_back(thumb, dense[k], first))
 
@@ -343,7 +423,7 @@ class Follower:
             expected = live.expected()[None]
             found, presence = self._eyes.land(past, self._eyes.roi_dense(expected))
             box = track.extent(found)
-            if presence[0] < PRESENCE or not track.plausible(expected, found)[0]:
+            if not self._faces(found, presence)[0] or not track.plausible(expected, found)[0]:
                 break
             if self._taken(box, past.index):
                 break
@@ -364,6 +444,12 @@ class Follower:
         while len(self._past) >= fits:
             self._past.popleft()
         self._past.append(thumb)
+
+
+def glimpse(frame: Frame) -> Glimpse:
+    """Look at a frame as a whole; may be done in any thread."""
+    thumb = thumbnail(frame)
+    return Glimpse(frame, thumb, cuts.look(cpu.thumbnail(thumb, cuts.SIZE)))
 
 
 def thumbnail(frame: Frame, side: int = THUMB) -> Frame:

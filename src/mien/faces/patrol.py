@@ -50,24 +50,26 @@ class Patrol:
         self._seen = np.full(len(windows), -(1 << 40))
         self._views: list[Array | None] = [None] * len(windows)
 
-    def near(self, boxes: Float64) -> Int64:
-        """(K,) rows of the whole frame's window and of those that show where faces were lost.
+    def near(self, boxes: Float64, drift: Float64 | None = None) -> Int64:
+        """(K,) rows of the whole frame's window and of those that show where faces were lost, or are.
 
         Args:
             boxes: (F, 4) where the faces were last seen: around each, its own size is looked at on the
                 coarsest level that surely shows a face of that size.
+            drift: (F, 2) pixels by which each may have moved from there, either way; None for not at all.
         """
+        far = np.zeros((len(boxes), 2)) if drift is None else np.abs(drift)
         side = np.maximum(*(self._box[:, k + 2] - self._box[:, k] for k in (0, 1)))
         rows = self._level == 0
-        for box in boxes:
+        for box, more in zip(boxes, far, strict=True):
             fits = box[3] - box[1] >= _LARGE * side
             level = self._level[fits].min(initial=self._level.max())
-            around = geometry.expand(box, 3.0)
+            around = geometry.expand(box, 3.0) + np.concatenate([-more, more])
             meets = (self._box[:, :2] < around[2:]).all(axis=1) & (self._box[:, 2:] > around[:2]).all(axis=1)
             rows |= (self._level == level) & meets
         return np.flatnonzero(rows)
 
-    def due(self, index: int, thumb: Frame, faces: Float64) -> Int64:
+    def due(self, index: int, thumb: Frame, faces: Float64, within: Int64 | None = None) -> Int64:
         """(K,) rows of the windows worth looking at in frame `index`.
 
         Args:
@@ -75,6 +77,7 @@ class Patrol:
             thumb: Its thumbnail.
             faces: (F, 4) boxes of those who are being followed: what moves there is they themselves; and
                 where there are any, the smallest faces can wait a little.
+            within: Rows of the only windows that are asked for, beside the whole frame's; None for all.
         """
         now = _view(thumb)
         free = np.ones(now.shape, np.bool_)
@@ -86,6 +89,8 @@ class Patrol:
         finest = int(self._level.max())
         for level in range(1, finest + 1):
             those = np.flatnonzero(self._level == level)
+            if within is not None:
+                those = np.intersect1d(those, within)
             fine = level == finest and level > 1
             most = -(-len(those) // ((_FINE if fine else _PATIENT) if followed else _COARSE))
             old = those[age[those] >= (_PATIENT if followed else _COARSE)]

@@ -8,6 +8,8 @@ slow movements add up; and in the largest block, for lips move in a small part o
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
 
 import numpy as np
 
@@ -34,6 +36,8 @@ LONGEST = 5
 """Most repeats in a row that are not exact: a rate is seldom multiplied by more."""
 _EXACT = 0.3
 """Change of an exact repeat in the largest block at most, codes."""
+_SELDOM = 8
+"""Frames without a repeat after which none is expected."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """BT.601 weights; any would do here."""
 
@@ -43,32 +47,48 @@ class Repeats:
 
     def __init__(self) -> None:
         self._matrix: Float64 | None = None
-        self._seen: Float32 = np.zeros((SIDE, SIDE), np.float32)
+        self._seen: Callable[[], Float32] = lambda: np.zeros((SIDE, SIDE), np.float32)
         self._changes: deque[float] = deque(maxlen=_NEW)
         self._run = 0
+        self._new = 0
+
+    @property
+    def seldom(self) -> bool:
+        """Whether the next frame will hardly be a repeat: none of the latest ones was."""
+        return self._new >= _SELDOM
 
     def repeated(self, frame: Frame) -> bool:
         """Whether a frame shows the face as the one of the last `renew`."""
         if self._matrix is None:
             return False
-        mean, largest = change(self._seen, _luma(frame, self._matrix))
+        mean, largest = change(self._seen(), _luma(frame, self._matrix))
         usual = min(self._changes, default=_UNKNOWN)
         same = mean <= _MEAN and largest <= min(_LARGEST, _SHARE * usual)
         # what has stopped after quick movement is no repeat for ever
         if same and (self._run < LONGEST or largest <= min(_EXACT, _SHARE * usual)):
             self._run += 1
+            self._new = 0
             return True
         self._changes.append(largest)
         self._run = 0
+        self._new += 1
         return False
 
-    def renew(self, frame: Frame, box: Float64) -> None:
-        """Compare with this frame from now on, in which the face's box is (4,) display pixels."""
+    def renew(self, frame: Frame, box: Float64, aside: Executor | None = None) -> None:
+        """Compare with this frame from now on, in which the face's box is (4,) display pixels.
+
+        With `aside`, which must do one thing after the other, the frame is looked at there, and must not be
+        written.
+        """
         side = max(_MARGIN * float((box[2:] - box[:2]).max()), 1.0)
         scale = SIDE / side
         x, y = SIDE / 2 - scale * (box[:2] + box[2:]) / 2
         self._matrix = np.array([[scale, 0.0, x], [0.0, scale, y]])
-        self._seen = _luma(frame, self._matrix)
+        if aside is not None:
+            self._seen = aside.submit(_luma, frame, self._matrix).result
+        else:
+            seen = _luma(frame, self._matrix)
+            self._seen = lambda: seen
 
 
 def change(a: Array, b: Array) -> tuple[float, float]:

@@ -20,6 +20,8 @@ _HEAD = 4
 """float32 values before the coordinates: centre x, y, z and step."""
 _AHEAD = 32
 """Rows read at once: opening the file for every frame would wait for other threads each time."""
+_TOGETHER = 32
+"""Rows that are packed and written in one go: one alone costs ten times as much."""
 _BRIDGE = 16
 """Records between two wanted ones that are read along rather than seeked over."""
 
@@ -35,9 +37,7 @@ def pack(dense: Array) -> bytes:
     Raises:
         ValueError: A coordinate is not finite.
     """
-    dense = np.asarray(dense, np.float64)
-    if not np.isfinite(dense).all():
-        raise ValueError("dense: expected finite coordinates")
+    dense = _finite(np.asarray(dense, np.float64))
     k, n, _ = dense.shape
     low, high = dense.min(axis=1), dense.max(axis=1)
     centre = ((low + high) / 2).astype(np.float32)
@@ -49,6 +49,12 @@ def pack(dense: Array) -> bytes:
     codes = np.clip(np.rint(away / step[:, None, None]), -32767, 32767).astype("<i2")
     out[:, 4 * _HEAD :] = codes.reshape(k, -1).view(np.uint8).reshape(k, -1)
     return out.tobytes()
+
+
+def _finite(dense: Float64) -> Float64:
+    if not np.isfinite(dense).all():
+        raise ValueError("dense: expected finite coordinates")
+    return dense
 
 
 def unpack(data: bytes | bytearray | memoryview, points: int) -> Float64:
@@ -110,6 +116,8 @@ class Spill:
         self.points = points
         self._size = record_bytes(points)
         self._count = 0
+        self._late: list[Float64] = []
+        """What is not written yet."""
         self._file: BinaryIO = path.open("w+b")
 
     def __enter__(self) -> Spill:
@@ -122,18 +130,33 @@ class Spill:
 
     def close(self) -> None:
         """Close the file; it stays on disk."""
-        self._file.close()
+        try:
+            self._write()
+        finally:
+            self._file.close()
 
     def append(self, dense: Array) -> int:
-        """Write (k, N, 3) landmarks; the number of the first new record."""
+        """Take (k, N, 3) landmarks, to be written soon; the number of the first new record.
+
+        Raises:
+            ValueError: A coordinate is not finite.
+        """
         first = self._count
-        self._file.seek(0, 2)
-        self._file.write(pack(dense))
+        self._late.append(_finite(np.array(dense, np.float64)))
         self._count += len(dense)
+        if sum(map(len, self._late)) >= _TOGETHER:
+            self._write()
         return first
+
+    def _write(self) -> None:
+        if self._late:
+            late, self._late = self._late, []
+            self._file.seek(0, 2)
+            self._file.write(pack(np.concatenate(late)))
 
     def read(self, records: Int64) -> Float64:
         """(k, N, 3) landmarks of these record numbers, in their order."""
+        self._write()
         out = np.empty((len(records), self.points, 3))
         order = np.argsort(records, kind="stable")
         ranked = records[order]

@@ -17,6 +17,8 @@ from mien.faces.rows import Spill
 from mien.faces.smooth import STABLE
 from mien.types import Array, Float32, Float64, Int64
 
+PRESENCE = 0.5
+"""Least probability of the landmarker that its crop shows a face, unless that is seen from the side."""
 _FAR = 1e3
 """Cost of a pair that must not be."""
 _LINK = 1.0
@@ -107,6 +109,11 @@ class Tracklet:
         rows = min(rows, len(self) - 1)
         if rows > 0:
             del self._record[-rows:], self._score[-rows:], self._box[-4 * rows :]
+
+    def forget(self, rows: int) -> None:
+        """Let go of the first rows: of a camera's faces the latest ones count."""
+        self.start += rows
+        del self._record[:rows], self._score[:rows], self._box[: 4 * rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -313,6 +320,11 @@ def fill(group: Sequence[Tracklet], spill: Spill) -> Chain:
 
 
 def real(chain: Chain, shot: tuple[int, int], rate: float, score: float) -> bool:
-    """Whether a chain is long and sure enough to be a face; in short shots a short one is."""
+    """Whether a chain is long and sure enough to be a face; in short shots a short one is.
+
+    Rows in which it was let through as a face from the side say nothing about the others.
+    """
     least = min(0.25 * rate, 0.5 * (shot[1] - shot[0]))
-    return len(chain) >= least and float(np.median(chain.scores)) >= score and chain.hits > 0
+    judged = chain.scores[~chain.observed | (chain.scores >= PRESENCE)]
+    sure = not len(judged) or float(np.median(judged)) >= score
+    return len(chain) >= least and sure and chain.hits > 0

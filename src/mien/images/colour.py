@@ -94,6 +94,12 @@ def decoder(layout: Layout, colour: Colour) -> Float64:
     return found
 
 
+@lru_cache(maxsize=64)
+def decoder8(layout: Layout, colour: Colour) -> Float64:
+    """(3, 4) affine from 8 bit code values, whatever the layout's depth, to 8 bit R'G'B'."""
+    return decoder(at_depth(layout, 8), colour) * 255.0
+
+
 def _decoder(layout: Layout, colour: Colour) -> Float64:
     forward = encoder(layout, colour)
     if layout.model == "gray":

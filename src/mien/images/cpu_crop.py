@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from mien.images import colour
-from mien.images.cpu_planes import fetches, groups
-from mien.images.cpu_warp import finish, halvings, packed, prefiltered, quick, resampled, resize, unpacked
+from mien.images.cpu_planes import fetches
+from mien.images.cpu_warp import finish, packed, prefiltered, quick, resampled, resize, unpacked
 from mien.images.geometry import compose, invert, scaling
-from mien.types import Array, Colour, Float32, Float64, Frame, Layout
+from mien.images.planes import grids, groups, small, upright_by_quarter_turns
+from mien.types import Array, Float32, Float64, Frame
 
 
 def crop(frame: Frame, matrix: Float64, size: tuple[int, int]) -> Float32:
@@ -70,23 +69,14 @@ def glance(frame: Frame, matrix: Float64, size: tuple[int, int]) -> Array:
         raise ValueError(f"size: expected at least 1x1, got {size}")
     onto = compose(np.asarray(matrix, np.float64), frame.display)
     parts: list[Array] = []
-    for views, coarser, affine in _grids(frame, onto):
+    for views, coarser, affine in grids(frame, onto):
         got = quick(views, coarser, compose(onto, invert(affine)), size)
+        if len(views) == 3:
+            three = np.asarray(cv2.cvtColor(got, cv2.COLOR_RGBA2RGB))
+            return _rgb8(_to_bytes(three, frame.layout.depth), frame)
         parts += [got] if got.ndim == 2 else unpacked(got, len(views))
     codes = packed(parts if len(parts) == 3 else parts * 3, 3)
     return _rgb8(_to_bytes(codes, frame.layout.depth), frame)
-
-
-def _grids(
-    frame: Frame, onto: Float64
-) -> list[tuple[tuple[Array, ...], tuple[tuple[int, int], ...], Float64]]:
-    """The arguments of `quick` for a frame: one grid where luma is halved to chroma's size or below."""
-    found = groups(frame)
-    chroma = frame.layout.chroma
-    if len(found) == 2 and all(have >= want for have, want in zip(halvings(onto), chroma, strict=True)):
-        fine, coarse = found
-        return [((*fine.views, *coarse.views), ((0, 0), chroma, chroma), fine.affine)]
-    return [(g.views, ((0, 0),) * len(g.views), g.affine) for g in found]
 
 
 def reduced(frame: Frame, shrink: int) -> Frame:
@@ -101,10 +91,8 @@ def reduced(frame: Frame, shrink: int) -> Frame:
         A frame of its own memory, 8 bits a component, one plane each, without alpha, whose `display` leads
         to the same display pixels.
     """
-    layout = _planar(frame.layout)
-    sx, sy = 1 << layout.chroma[0], 1 << layout.chroma[1]
-    width = max(1, frame.width // (shrink * sx) * sx) if shrink > 1 else frame.width
-    height = max(1, frame.height // (shrink * sy) * sy) if shrink > 1 else frame.height
+    plan = small(frame, shrink)
+    layout, width, height = plan.layout, *plan.size
     planes: dict[int, Array] = {}
     for number, components in enumerate(frame.layout.planes):
         samples = _apart(frame.planes[number])
@@ -112,20 +100,10 @@ def reduced(frame: Frame, shrink: int) -> Frame:
             if component > 2:
                 continue
             h, w = layout.plane_shape(component, width, height)
-            small = _shrunk(part[: h * shrink, : w * shrink], (w, h))
-            planes[component] = _to_bytes(small, frame.layout.depth)
-    scale = scaling(min(shrink, frame.width / width), min(shrink, frame.height / height))
+            shrunk = _shrunk(part[: h * shrink, : w * shrink], (w, h))
+            planes[component] = _to_bytes(shrunk, frame.layout.depth)
     own = tuple(np.array(planes[c]) if shrink == 1 else planes[c] for c in sorted(planes))
-    # Averaged chroma sits amid its luma, but for half a pixel of the large frame.
-    meaning = replace(frame.colour, siting="center") if shrink > 1 else frame.colour
-    return Frame(own, layout, meaning, frame.pts, frame.index, compose(frame.display, scale))
-
-
-@lru_cache(maxsize=64)
-def _planar(layout: Layout) -> Layout:
-    """The same components with 8 bits, one plane each, without alpha."""
-    planes = ((0,),) if layout.model == "gray" else ((0,), (1,), (2,))
-    return Layout(f"small {layout.name}", layout.model, 8, planes, layout.chroma)
+    return Frame(own, layout, plan.colour, frame.pts, frame.index, plan.display)
 
 
 def thumbnail(frame: Frame, size: tuple[int, int]) -> Array:
@@ -146,7 +124,7 @@ def thumbnail(frame: Frame, size: tuple[int, int]) -> Array:
     """
     if min(size) < 1:
         raise ValueError(f"size: expected at least 1x1, got {size}")
-    if not _upright_by_quarter_turns(frame):
+    if not upright_by_quarter_turns(frame):
         w, h = frame.size
         rgb = crop(frame, scaling(size[0] / w, size[1] / h), size)
         return finish(rgb * np.float32(255), np.uint8)
@@ -159,14 +137,6 @@ def thumbnail(frame: Frame, size: tuple[int, int]) -> Array:
                 parts[component] = _shrunk(samples, coded)
     codes = cv2.merge([parts.get(c, parts[0]) for c in range(3)])
     return _turned(_rgb8(codes, frame), frame.display)
-
-
-def _upright_by_quarter_turns(frame: Frame) -> bool:
-    """Whether display is scaling, mirroring and quarter turns only, and starts at the origin."""
-    d = frame.display
-    straight = (d[0, 1] == 0 and d[1, 0] == 0) or (d[0, 0] == 0 and d[1, 1] == 0)
-    ends = np.array([[0, 0], [frame.width, frame.height]], float) @ d[:, :2].T + d[:, 2]
-    return bool(straight and np.abs(ends.min(0)).max() < 0.01)
 
 
 def _shrunk(plane: Array, size: tuple[int, int]) -> Array:
@@ -195,13 +165,7 @@ def _rgb8(codes: Array, frame: Frame) -> Array:
     """8 bit code values (h, w, 3) to 8 bit R'G'B'."""
     if frame.layout.model == "rgb":
         return codes
-    return np.asarray(cv2.transform(codes, _decoder8(frame.layout, frame.colour)))
-
-
-@lru_cache(maxsize=64)
-def _decoder8(layout: Layout, meaning: Colour) -> Float64:
-    """(3, 4) affine from 8 bit code values to 8 bit R'G'B'."""
-    return colour.decoder(colour.at_depth(layout, 8), meaning) * 255.0
+    return np.asarray(cv2.transform(codes, colour.decoder8(frame.layout, frame.colour)))
 
 
 def _turned(rgb: Array, display: Float64) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -37,6 +37,21 @@ def blur(image: Float32, sigma: float) -> Float32:
     return np.ascontiguousarray(large[:h, :w])
 
 
+def blurs(images: Float32, sigma: float) -> Float32:
+    """`blur` for a batch (N, h, w) or (N, h, w, c)."""
+    return each(images, lambda image: blur(image, sigma))
+
+
+def resizes(images: Array, size: tuple[int, int]) -> Array:
+    """`resize` for a batch (N, h, w) or (N, h, w, c)."""
+    return each(images, lambda image: resize(image, size))
+
+
+def each(images: Array, work: Callable[[Array], Array]) -> Array:
+    """`work` on every picture of a batch; of a single one nothing is copied."""
+    return work(images[0])[None] if len(images) == 1 else np.stack([work(image) for image in images])
+
+
 def fill_polygons(size: tuple[int, int], polygons: Sequence[Array], softness: float = 0.0) -> Float32:
     """A mask of the union of polygons, anti-aliased.
 
@@ -48,15 +63,20 @@ def fill_polygons(size: tuple[int, int], polygons: Sequence[Array], softness: fl
     Returns:
         Float32 (h, w) in [0, 1]: the covered share of each pixel, blurred by `softness`.
     """
+    # A blurred edge hides what a coarser grid lacks.
+    hard = coverage(size, polygons, 4 if softness < 1.0 else 2)
+    return blur(hard.astype(np.float32) / np.float32(255), softness)
+
+
+def coverage(size: tuple[int, int], polygons: Sequence[Array], fine: int) -> Array:
+    """The share of each pixel that polygons cover, counted on a grid `fine` times as fine: uint8 (h, w)."""
     w, h = size
-    # Coverage is counted on a 4x finer grid; a blurred edge hides what a coarser one lacks.
-    fine = 4 if softness < 1.0 else 2
     canvas = np.zeros((h * fine, w * fine), np.uint8)
     for polygon in polygons:
         # fillPoly wants centres of the fine pixels, in 1/256 of them.
         points = np.rint((np.asarray(polygon, np.float64) * fine - 0.5) * 256).astype(np.int32)
         cv2.fillPoly(canvas, [points.reshape(-1, 1, 2)], 255, shift=8)
-    return blur(resize(canvas, size).astype(np.float32) / np.float32(255), softness)
+    return resize(canvas, size)
 
 
 def luma(rgb: Float32, matrix: str = "bt709") -> Float32:
@@ -91,3 +111,13 @@ def equalised(rgb: Array, clip: float = 2.0, tiles: int = 8) -> Array:
     lab = np.array(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
     lab[..., 0] = cv2.createCLAHE(clip, (tiles, tiles)).apply(np.ascontiguousarray(lab[..., 0]))
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
+
+
+def medians(values: Float32, where: Array) -> Float32:
+    """(N,) the median of the values (N, ...) where a mask of the same shape holds; some must hold in each."""
+    return np.array([np.median(v[w]) for v, w in zip(values, where, strict=True)], np.float32)
+
+
+def interpolated(values: Float32, at: Float64, to: Float64) -> Float32:
+    """Values through a piecewise linear map: `at` rising to `to`, its ends beyond them."""
+    return np.asarray(np.interp(values, at, to), np.float32)

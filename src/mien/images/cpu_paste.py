@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from mien.images import colour
-from mien.images.cpu_planes import Group, groups
-from mien.images.cpu_warp import BAND, Box, Fetch, Level, prefiltered, unpacked
-from mien.images.geometry import apply, compose, corners, invert, scaling
+from mien.images.cpu_warp import BAND, Fetch, Level, prefiltered, unpacked
+from mien.images.geometry import compose, invert, scaling
+from mien.images.planes import Group, groups
+from mien.images.sampling import Box, footprint
 from mien.types import Array, Float32, Float64, Frame
 
 
@@ -102,20 +103,12 @@ class Premultiplied:
 def _blend(group: Group, crop: Premultiplied, back: Float64, low_high: tuple[int, int]) -> None:
     """Blend components into their planes; `back` maps crop pixels to the planes' grid."""
     level = crop.level(group.components, back, group.extent)
-    for box in _bands(_footprint(back, crop.extent), group.extent):
+    for box in _bands(footprint(back, crop.extent), group.extent):
         left, top, right, bottom = box
         *colours, cover = unpacked(level.part(box), len(group.components) + 1)
         touched = (cover > 0).view(np.uint8)
         for view, ours in zip(group.views, colours, strict=True):
             _write(view[top:bottom, left:right], ours, cover, touched, low_high)
-
-
-def _footprint(back: Float64, size: tuple[int, int]) -> Float64:
-    """Corners (4, 2) of what a crop of `size` can touch in a plane, interpolation's reach included."""
-    w, h = size
-    # A crop sample reaches one crop pixel beyond its own, or two plane samples where the crop shrinks.
-    reach = 1.0 + 2.0 / min(1.0, float(np.hypot(back[0, :2], back[1, :2]).min()))
-    return apply(back, corners((-reach, -reach, w + reach, h + reach)))
 
 
 def _bands(quad: Float64, extent: tuple[int, int]) -> Iterator[Box]:

@@ -1,7 +1,7 @@
 """Resampling on the CPU: every geometric change of pixels goes through here.
 
-This is the one place that knows OpenCV's pixel convention (the centre of pixel i is i, not i + 0.5), and the
-one place that prefilters: OpenCV's affine warp takes four neighbours whatever the scale, so a shrinking
+This is the one place that knows OpenCV's pixel convention (the centre of pixel i is i, not i + 0.5). It
+prefilters as `sampling` says: OpenCV's affine warp takes four neighbours whatever the scale, so a shrinking
 warp would alias.
 """
 
@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, log2
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 
-from mien.images.geometry import apply, box_of, compose, corners, invert, scaling
+from mien.images.geometry import compose, invert, scaling
+from mien.images.sampling import Border, Box, halvings, needed, scales, taps
 from mien.types import Array, Float32, Float64
 
-Border: TypeAlias = Literal["replicate", "zero"]
-Box: TypeAlias = tuple[int, int, int, int]
 Fetch: TypeAlias = Callable[[Box], Array]
 
 cv2.setNumThreads(1)
@@ -36,45 +34,6 @@ _CENTRE = 0.5
 def _opencv(a: Float64) -> Float64:
     """A corner-origin affine as one between OpenCV's pixel centres."""
     return compose(scaling(1.0, 1.0, (-_CENTRE, -_CENTRE)), compose(a, scaling(1.0, 1.0, (_CENTRE, _CENTRE))))
-
-
-def _halvings(scale: float) -> int:
-    """How often to halve before a warp by `scale` so that what remains is over 0.6 and at most 1.2.
-
-    Not 1/2 and 1: chroma under a crop of about the face's own size is to be halved on either side of it.
-    """
-    return max(0, ceil(log2(0.6 / max(scale, 2.0**-15)) - 1e-6))
-
-
-def _taps(scale: float) -> Float64:
-    """Three-tap low pass for a remaining scale: none from 1 up, a zero at Nyquist from 0.65 down.
-
-    The weight grows continuously, so that a face that slowly changes size never pops in sharpness.
-    """
-    side = 0.25 * min(1.0, max(0.0, (1.0 - scale) / 0.35))
-    return np.array([side, 1.0 - 2.0 * side, side])
-
-
-def needed(a: Float64, size: tuple[int, int], extent: tuple[int, int], step: tuple[int, int]) -> Box:
-    """The part of a source that a warp reads: left, top, right, bottom in source pixels.
-
-    Args:
-        a: Source to destination.
-        size: Width and height of the destination.
-        extent: Width and height of the source.
-        step: Grid the box is aligned to, so that a prefilter's phase does not depend on the box.
-    """
-    w, h = size
-    seen = box_of(apply(invert(a), corners((0.0, 0.0, w, h))))
-    sides: list[tuple[int, int]] = []
-    for axis in (0, 1):
-        # Two pixels of the prefiltered level: one for the interpolation, one for the three taps.
-        low = int(np.floor(seen[axis] / step[axis]) - 2) * step[axis]
-        high = int(np.ceil(seen[axis + 2] / step[axis]) + 2) * step[axis]
-        last = (extent[axis] - 1) // step[axis] * step[axis]
-        low = min(max(low, 0), last)
-        sides.append((low, min(max(high, low + 1), extent[axis])))
-    return sides[0][0], sides[1][0], sides[0][1], sides[1][1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,28 +84,17 @@ def prefiltered(
     Raises:
         ValueError: `a` cannot be inverted.
     """
-    x, y = _scales(a)
+    x, y = scales(a)
     halved = halvings(a)
     step = 1 << halved[0], 1 << halved[1]
     box = needed(a, size, extent, step)
-    rest = _taps(x * step[0]), _taps(y * step[1])
+    rest = taps(x * step[0]), taps(y * step[1])
     images = [_halved(fetch, box, halved, border) for fetch in fetches]
     if max(rest[0][0], rest[1][0]) > 0.005:
         outside = _BORDERS[border]
         images = [np.asarray(cv2.sepFilter2D(i, -1, *rest, borderType=outside)) for i in images]
     image = images[0] if len(images) == 1 else packed(images, 4)
     return Level(image, invert(compose(a, scaling(step[0], step[1], (box[0], box[1])))), border)
-
-
-def halvings(a: Float64) -> tuple[int, int]:
-    """How often a warp halves its source first, across and down."""
-    x, y = _scales(a)
-    return _halvings(x), _halvings(y)
-
-
-def _scales(a: Float64) -> tuple[float, float]:
-    """Destination pixels for a step of one source pixel across, and down."""
-    return float(np.hypot(a[0, 0], a[1, 0])), float(np.hypot(a[0, 1], a[1, 1]))
 
 
 def quick(
@@ -170,8 +118,8 @@ def quick(
     nx, ny = halvings(a)
     step = 1 << nx, 1 << ny
     left, top, right, bottom = needed(a, size, (views[0].shape[1], views[0].shape[0]), step)
-    x, y = _scales(a)
-    rest = _taps(x * step[0]), _taps(y * step[1])
+    x, y = scales(a)
+    rest = taps(x * step[0]), taps(y * step[1])
     images: list[Array] = []
     for view, (cx, cy) in zip(views, coarser, strict=True):
         image = view[top >> cy : -(-bottom >> cy), left >> cx : -(-right >> cx)]
@@ -303,14 +251,17 @@ def warp(
     return finish(_by_fours(image, work), image.dtype)
 
 
-def remap(image: Array, map_x: Float32, map_y: Float32, *, border: Border = "replicate") -> Array:
-    """Look an image up, bilinearly, at arbitrary places; there is no prefilter: shrink the image first.
+def remap(
+    image: Array, map_x: Float32, map_y: Float32, *, border: Border = "replicate", cubic: bool = False
+) -> Array:
+    """Look an image up at arbitrary places, bilinearly or bicubically; no prefilter: shrink the image first.
 
     Args:
         image: (h, w) or (h, w, c), uint8, uint16 or float32.
         map_x: Float32 (H, W), corner-origin column to look at for every pixel of the result.
         map_y: The same for the row.
         border: What lies outside the image.
+        cubic: Sharper than bilinear; a result may lie a little outside the image's values.
 
     Returns:
         (H, W[, c]) of the image's dtype.
@@ -320,12 +271,11 @@ def remap(image: Array, map_x: Float32, map_y: Float32, *, border: Border = "rep
         ValueError: Another shape.
     """
     _known("image", image)
+    way = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     x, y = np.subtract(map_x, _CENTRE, dtype=np.float32), np.subtract(map_y, _CENTRE, dtype=np.float32)
 
     def work(part: Array) -> Array:
-        return np.asarray(
-            cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=_BORDERS[border], borderValue=(0, 0, 0, 0))
-        )
+        return np.asarray(cv2.remap(part, x, y, way, borderMode=_BORDERS[border], borderValue=(0, 0, 0, 0)))
 
     return _by_fours(image, work)
 
@@ -333,7 +283,7 @@ def remap(image: Array, map_x: Float32, map_y: Float32, *, border: Border = "rep
 def resampled(image: Array, size: tuple[int, int]) -> Array:
     """Scale to (width, height), by more than a half: three taps, then bilinear. Twice as fast as `resize`."""
     h, w = image.shape[:2]
-    x, y = _taps(size[0] / w), _taps(size[1] / h)
+    x, y = taps(size[0] / w), taps(size[1] / h)
     if max(x[0], y[0]) > 0.005:
         image = np.asarray(cv2.sepFilter2D(image, -1, x, y, borderType=cv2.BORDER_REPLICATE))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)) if size != (w, h) else image

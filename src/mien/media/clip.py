@@ -34,6 +34,12 @@ __all__ = ["LAYOUTS", "Clip", "FrameIndex", "StreamFacts", "index", "nearest", "
 
 _STILL = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 _SAMPLE = 65536
+LONGEST = 40
+"""Most characters of a moment."""
+ELSEWHERE = {"concat", "dash", "hds", "hls", "image2", "lavfi"} | {"rtp", "rtsp", "sap", "sdp", "vobsub"}
+"""Formats whose files lead to other files or hosts: play lists and descriptions. What they lead to is neither
+asked for by who names a clip, nor in its fingerprint."""
+_FORMATS = ",".join(sorted(av.formats_available - ELSEWHERE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,8 @@ class Clip:
 def opened(path: Path) -> Iterator[InputContainer]:
     """A container opened for reading; failures become `MediaError`."""
     try:
-        container = av.open(str(path.absolute()), "r", metadata_errors="replace")
+        options = {"format_whitelist": _FORMATS}
+        container = av.open(str(path.absolute()), "r", options=options, metadata_errors="replace")
     except (OSError, ValueError) as error:
         advice = "Give a video or picture, or convert it with another program."
         raise media_error(path, error, "is not a video that can be read", advice) from error
@@ -345,10 +352,13 @@ class FrameIndex:
             SettingsError: The text is none of these.
         """
         text = text.strip()
+        advice = 'Write seconds "12.5", "1:02.5" or a frame "250f".'
+        if len(text) > LONGEST:
+            raise SettingsError(f"{text[:LONGEST]}...", "is not a moment", advice)
         if re.fullmatch(r"\d+f", text):
             return min(int(text[:-1]), len(self))
         if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?|\.\d+", text):
-            raise SettingsError(text, "is not a moment", 'Write seconds "12.5", "1:02.5" or a frame "250f".')
+            raise SettingsError(text, "is not a moment", advice)
         moment = Fraction(0)
         for part in text.split(":"):
             moment = moment * 60 + Fraction(part if part[-1] != "." else part + "0")

@@ -78,7 +78,7 @@ class Recipe:
     """Fixed quantiser for encoders that have nothing else; 0: none."""
 
 
-def _crf(quality: int, at_85: float, worst: float) -> float:
+def rate_factor(quality: int, at_85: float, worst: float) -> float:
     """Rate factor: 0 → `worst`, 85 → `at_85`, falling towards 1 at 99."""
     if quality <= 85:
         return at_85 + (85 - quality) * (worst - at_85) / 85
@@ -116,7 +116,7 @@ def recipe(encoder: str, encode: Encode, threads: int, hdr: Hdr, *, chroma: str,
     if encoder == "mjpeg":
         return Recipe(
             {"huffman": "optimal", "strict": "unofficial"},
-            qscale=1 if lossless else round(_crf(encode.quality, 2, 31)) or 1,
+            qscale=1 if lossless else round(rate_factor(encode.quality, 2, 31)) or 1,
         )
     return Recipe({})
 
@@ -137,7 +137,7 @@ def _x264(encode: Encode, hdr: Hdr, lossless: bool) -> Recipe:
         parts.append(f"mastering-display={hdr.x265()}")
     if hdr.light:
         parts.append(f"cll={hdr.light[0]},{hdr.light[1]}")
-    rate = {"qp": "0"} if lossless else _rate(encode, f"{_crf(encode.quality, 17, 51):.2f}")
+    rate = {"qp": "0"} if lossless else _rate(encode, f"{rate_factor(encode.quality, 17, 51):.2f}")
     return Recipe({"preset": _X264[encode.preset], "x264-params": ":".join(parts), **rate})
 
 
@@ -158,7 +158,7 @@ def _x265(encode: Encode, threads: int, hdr: Hdr, lossless: bool) -> Recipe:
         parts.append(f"max-cll={hdr.light[0]},{hdr.light[1]}")
     if lossless:
         parts.append("lossless=1")
-    rate = {} if lossless else _rate(encode, f"{_crf(encode.quality, 18, 51):.2f}")
+    rate = {} if lossless else _rate(encode, f"{rate_factor(encode.quality, 18, 51):.2f}")
     return Recipe({"preset": _X265[encode.preset], "x265-params": ":".join(parts), **rate})
 
 
@@ -168,7 +168,7 @@ def _svt(encode: Encode, threads: int, hdr: Hdr) -> Recipe:
         parts.append(f"mastering-display={hdr.svt()}")
     if hdr.light:
         parts.append(f"content-light={hdr.light[0]},{hdr.light[1]}")
-    rate = {} if encode.bitrate else {"crf": str(round(_crf(encode.quality, 20, 63)))}
+    rate = {} if encode.bitrate else {"crf": str(round(rate_factor(encode.quality, 20, 63)))}
     return Recipe({"preset": _SVT[encode.preset], "svtav1-params": ":".join(parts), **rate})
 
 
@@ -181,7 +181,7 @@ def _vpx(encoder: str, encode: Encode, lossless: bool, alpha: bool) -> Recipe:
     if alpha:
         options["auto-alt-ref"] = "0"
     if not encode.bitrate and not lossless:
-        options["crf"] = str(round(_crf(encode.quality, 20, 63)))
+        options["crf"] = str(round(rate_factor(encode.quality, 20, 63)))
         if encoder == "libvpx":
             options["b"] = "100000000"  # VP8 has no constant quality without a ceiling
     return Recipe(options)

@@ -21,7 +21,7 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from mien.errors import MediaError
-from mien.media.decode import views
+from mien.media.decode import THREADS, views
 from mien.media.failure import media_error
 from mien.media.layouts import LAYOUTS, nearest
 from mien.media.plan import EncodePlan, Schedule, plan, schedule
@@ -43,11 +43,11 @@ def tag(stream: VideoStream, made: EncodePlan) -> None:
     context.colorspace = made.colour.matrix_code if nearest(made.pix_fmt).model != "rgb" else 0
 
 
-def _stream(container: OutputContainer, made: EncodePlan) -> VideoStream:
-    """The configured encoder of a plan."""
+def encoder(container: OutputContainer, made: EncodePlan, pix_fmt: str) -> VideoStream:
+    """A plan's encoder as a stream of a container, for pictures of a pixel format: the plan's, or `cuda`."""
     stream = cast("VideoStream", container.add_stream(made.encoder, rate=made.rate))
     context = stream.codec_context
-    context.width, context.height, context.pix_fmt = made.width, made.height, made.pix_fmt
+    context.width, context.height, context.pix_fmt = made.width, made.height, pix_fmt
     context.time_base = made.time_base
     stream.time_base = made.time_base
     tag(stream, made)
@@ -116,7 +116,7 @@ class SegmentWriter:
         if not moments:
             return
         try:
-            picture = _picture(frame, self._plan)
+            picture = picture_of(frame, self._plan)
             for moment, duration in moments:
                 self._encode(picture, moment, duration)
         except (OSError, ValueError) as error:
@@ -124,7 +124,7 @@ class SegmentWriter:
 
     def _encode(self, picture: av.VideoFrame, moment: int, duration: int) -> None:
         if self._container is None:
-            self._open(moment)
+            self._open(moment, picture.format.name)
         assert self._container is not None
         assert self._stream is not None
         picture.pts = moment - self._first
@@ -135,13 +135,13 @@ class SegmentWriter:
             self._container.mux(packet)
         self.written += 1
 
-    def _open(self, first: int) -> None:
+    def _open(self, first: int, pix_fmt: str) -> None:
         self._first = first
         form = self._plan.segment_format
         target = str(self._temporary.absolute())
         self._container = av.open(target, "w", format=form, container_options={"fflags": "+bitexact"})
         self._container.metadata[FIRST] = str(first)
-        self._stream = _stream(self._container, self._plan)
+        self._stream = encoder(self._container, self._plan, pix_fmt)
 
     def _finish(self) -> None:
         try:
@@ -166,9 +166,11 @@ class SegmentWriter:
         self._container = None
 
 
-def _picture(frame: Frame, made: EncodePlan) -> av.VideoFrame:
-    """The codec's own picture of a frame, in the plan's pixel format and size."""
+def picture_of(frame: Frame, made: EncodePlan) -> av.VideoFrame:
+    """The codec's own picture of a frame, in the plan's pixel format and size, or on its card."""
     picture = frame.owner if isinstance(frame.owner, av.VideoFrame) else _packed(frame)
+    if made.device and picture.sw_format is not None:
+        return picture
     width, height = made.picture
     if (picture.format.name, picture.width, picture.height) != (made.pix_fmt, width, height):
         picture = _reformatted(picture, frame, made)
@@ -203,6 +205,7 @@ def _reformatted(picture: av.VideoFrame, frame: Frame, made: EncodePlan) -> av.V
         src_color_range=2 if given.model == "rgb" else side,
         dst_color_range=other,
         interpolation=Interpolation.LANCZOS,
+        threads=THREADS,
     )
 
 

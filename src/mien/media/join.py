@@ -136,7 +136,7 @@ def _video(output: OutputContainer, template: VideoStream, made: EncodePlan, cli
     """The output's video stream: as encoded, with the input's display matrix, tags and disposition."""
     stream = output.add_stream_from_template(template, opaque=True)
     context = stream.codec_context
-    if made.format in codecs.BOXED and made.encoder == "libx265":
+    if made.format in codecs.BOXED and made.family == "hevc":
         context.codec_tag = "hvc1"
     if made.format in codecs.BOXED and made.encoder == "prores_ks":
         context.codec_tag = template.codec_context.codec_tag

@@ -62,6 +62,20 @@ def _depth(bits: int) -> int:
     return next((depth for depth in (8, 10, 12, 16) if depth >= bits), 16)
 
 
+def semiplanar(layout: Layout) -> Layout:
+    """A planar Y'CbCr layout as video engines keep it: both colour components in one plane.
+
+    Above 8 bits it has a name of our own: samples lie in the low bits, those of FFmpeg's p010le in the high.
+
+    Raises:
+        ValueError: The layout is not 4:2:0, or has an alpha plane.
+    """
+    if layout.model != "yuv" or layout.chroma != (1, 1) or layout.alpha:
+        raise ValueError(f"layout: expected 4:2:0 without alpha, got {layout.name}")
+    name = "nv12" if layout.depth == 8 else f"nv12 of {layout.depth} bits"
+    return Layout(name, "yuv", layout.depth, ((0,), (1, 2)), (1, 1))
+
+
 _CONVERT = "Convert the video to yuv420p first."
 
 

@@ -70,6 +70,10 @@ class EncodePlan:
     segment_format: str
     total: int
     """Frames in the whole clip."""
+    card: int | None = None
+    """CUDA's number of the card that encodes; None for the processor."""
+    device: str = ""
+    """Where pictures for the encoder lie, as torch names it; empty: in host memory."""
     warnings: tuple[str, ...] = ()
     """One sentence each: what is done otherwise than asked or than in the input."""
 

@@ -94,7 +94,7 @@ def read(path: Path, families: Mapping[Task, tuple[str, ...]], known: Iterable[C
         _check(card, families)
         card = _completed(card, known)
     except OSError as error:
-        raise ModelError(path, f"cannot be read ({error.strerror or error})") from error
+        raise ModelError(path, f"cannot be read ({error.strerror or error})", "Check the name.") from error
     except _WrongError as error:
         raise ModelError(path, str(error), ADVICE) from error
     except ValueError as error:  # TOML, its encoding, or what a card itself refuses

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -56,6 +57,12 @@ FAMILIES: Mapping[Task, tuple[str, ...]] = MappingProxyType(_families())
 """Task to the families whose networks can be used."""
 
 
+def near(name: str, names: Sequence[str]) -> str:
+    """The name that somebody may have meant, as the beginning of an advice; empty where none is near."""
+    found = difflib.get_close_matches(name, names, 1)
+    return f"Did you mean {found[0]}? " if found else ""
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """Cards by name."""
@@ -74,7 +81,8 @@ class Catalogue:
         for known in self.cards:
             if known.name == name:
                 return known
-        raise UnknownModel(name, "no model has this name", f"Known: {', '.join(c.name for c in self.cards)}.")
+        names = [card.name for card in self.cards]
+        raise UnknownModel(name, "no model has this name", f"{near(name, names)}Known: {', '.join(names)}.")
 
     def of(self, *tasks: Task) -> tuple[Card, ...]:
         """The cards for these tasks."""

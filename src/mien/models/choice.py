@@ -26,11 +26,20 @@ EXACT = 1e-3
 GAIN = 0.03
 """Share of time that something less simple must save: a lower precision, or more rows at once."""
 BATCHES = (4, 2)
-"""Numbers of rows that are tried."""
+"""Numbers of rows that are tried on the processor."""
+CARD_BATCHES = (8, 4)
+"""Numbers of rows that are tried on a graphics card, which one row leaves mostly idle."""
+THREADS = 0.2
+"""Share of time that further threads must save: others want them too."""
 SECONDS = 0.5
 """About how long one candidate is timed, after its first run."""
 RUNS = 10
 """Most times that it is run for that."""
+QUICK = 0.01
+"""Seconds of a run below which the clock counts: of many so short runs some do not have to wait, and what all
+threads waited meanwhile says little of this one (1.3 ms came out as 0.15 on a busy machine)."""
+QUICK_RUNS = 100
+"""Most times that so quick a candidate is run."""
 
 Rows: TypeAlias = Mapping[str, Array]
 """Input name to array: one row each, and those without a batch axis."""
@@ -48,6 +57,13 @@ class Trial:
     """Largest difference from float32 as a share of the largest value; the worst output's."""
     problem: str = ""
     """Why it did not run."""
+    way: str = ""
+    """As the candidate's."""
+
+    @property
+    def candidate(self) -> Candidate:
+        """What was tried."""
+        return Candidate(self.engine, self.precision, self.way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +82,13 @@ class Choice:
     """Name, version, device and precision of the engine."""
     trials: tuple[Trial, ...] = ()
     """Everything that was tried; empty where there was one candidate only."""
+    way: str = ""
+    """As the candidate's."""
 
     @property
     def candidate(self) -> Candidate:
-        """Engine and precision."""
-        return Candidate(self.engine, self.precision)
+        """Engine, precision and way."""
+        return Candidate(self.engine, self.precision, self.way)
 
 
 def compare(
@@ -96,11 +114,12 @@ def compare(
         try:
             results, ms = timed(prepare(candidate), rows)
         except Exception as failure:  # engines have classes of their own; another one may do
-            trials.append(Trial(candidate.engine, candidate.precision, problem=str(failure)))
+            problem = str(failure)
+            trials.append(Trial(candidate.engine, candidate.precision, problem=problem, way=candidate.way))
             continue
         reference = reference or results
         error = max(deviation(a, b) for a, b in zip(results, reference, strict=True))
-        trials.append(Trial(candidate.engine, candidate.precision, ms, error))
+        trials.append(Trial(candidate.engine, candidate.precision, ms, error, way=candidate.way))
     return _best(trials, tolerance), tuple(trials)
 
 
@@ -110,6 +129,7 @@ def best_batch(
     undivided: frozenset[str],
     ms: float,
     tolerance: float,
+    batches: Sequence[int] = BATCHES,
 ) -> tuple[int, float]:
     """The number of rows at once that is quickest for each.
 
@@ -121,12 +141,13 @@ def best_batch(
         undivided: Inputs without a batch axis.
         ms: Milliseconds of one row alone.
         tolerance: Largest deviation of a row.
+        batches: Numbers of rows to try.
 
     Returns:
         Rows at once, and milliseconds a row.
     """
     found: tuple[int, float, Rows] = (1, ms, {})
-    for batch in BATCHES:
+    for batch in batches:
         joined = _joined(varied(rows, batch, undivided), undivided)
         results, spent = timed(prepare(batch), [joined], hopeless=ms * batch)
         if spent / batch < (1.0 - GAIN) * found[1]:
@@ -165,12 +186,12 @@ def timed(call: Call, rows: Sequence[Rows], hopeless: float = float("inf")) -> t
     Where a long first run takes more than `hopeless` milliseconds, it is the only one of a single input.
     """
     results: list[Rows] = []
-    least = float("inf")
+    least = shown = float("inf")
     spent, runs = 0.0, 0
-    while runs < max(2, len(rows)) or (spent < SECONDS and runs <= RUNS):
+    while runs < max(2, len(rows)) or (spent < SECONDS and runs <= (QUICK_RUNS if shown < QUICK else RUNS)):
         watch = Stopwatch()
         result = call(rows[runs % len(rows)])
-        took = watch.seconds()
+        shown, took = min(shown, watch.passed()), watch.seconds()
         least = min(least, took)
         spent += took if runs else 0.0  # the first run still makes things ready
         if runs < len(rows):
@@ -178,7 +199,7 @@ def timed(call: Call, rows: Sequence[Rows], hopeless: float = float("inf")) -> t
         runs += 1
         if runs == len(rows) == 1 and took > SECONDS and took * 1e3 > hopeless:
             break
-    return results, least * 1e3
+    return results, (shown if shown < QUICK else least) * 1e3
 
 
 def varied(rows: Sequence[Rows], count: int, undivided: frozenset[str]) -> list[Rows]:
@@ -211,9 +232,9 @@ def _best(trials: Sequence[Trial], tolerance: float) -> Trial | None:
     ran = [trial for trial in trials if not trial.problem]
     if not ran:
         return None
-    full = [t for t in ran if t.precision == "f32" and t.error <= max(tolerance, EXACT)]
-    lower = [t for t in ran if t.precision != "f32" and t.error <= tolerance]
-    exact = min(full, key=lambda t: t.ms, default=None)
+    full = [t for t in ran if t.candidate.exact and t.error <= max(tolerance, EXACT)]
+    lower = [t for t in ran if not t.candidate.exact and t.error <= tolerance]
+    exact = min(full, key=lambda t: t.ms / (1.0 - THREADS) if t.candidate.threads else t.ms, default=None)
     quick = min(lower, key=lambda t: t.ms, default=None)
     if quick is not None and (exact is None or quick.ms < (1.0 - GAIN) * exact.ms):
         return quick

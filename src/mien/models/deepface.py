@@ -6,6 +6,7 @@ is no list of such files and there will be none: they are made of particular peo
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.errors import ModelError
-from mien.images import cpu
+from mien.images import operations
+from mien.images.operations import namespace
 from mien.models import pictures
 from mien.models.card import Card, File, Latent, Pixels, Tensor
 from mien.types import Array, Float32
@@ -108,40 +110,38 @@ def run(runtime: Runtime, card: Card, crops: Float32, morph: float) -> tuple[Flo
     pixels = pictures.looked_at(card)
     if crops.ndim != 4 or crops.shape[1:] != (pixels.side, pixels.side, 3):
         raise ValueError(f"{card.name}: expected crops of {pixels.side} pixels, got {crops.shape}")
-    sharp = np.empty_like(crops, np.float32)
-    for one, crop in zip(sharp, crops, strict=True):
-        one[:] = crop + np.float32(SHARPER) * (crop - cpu.blur(crop, BLUR))
+    ops, xp = operations.of(crops), namespace(crops)
+    sharp = xp.stack([c + SHARPER * (c - ops.blur(c, BLUR)) for c in crops]) if len(crops) else crops
     given: dict[str, Array] = {
         FACE: pictures.to_tensor(sharp, pixels),
         MORPH: np.array([morph], np.float32),
     }
     results = runtime.session(card).run(given)
     faces = pictures.to_pictures(results[RESULT], card.result or pixels)
-    both = np.minimum(results[MASKS[0]], results[MASKS[1]]).reshape(crops.shape[:3])
-    masks = np.stack([edge(mask) for mask in both]) if len(both) else np.zeros(crops.shape[:3], np.float32)
-    return np.clip(faces, np.float32(0), np.float32(1), out=faces), masks
+    both = xp.minimum(results[MASKS[0]], results[MASKS[1]]).reshape(crops.shape[:3])
+    return faces.clip(0.0, 1.0), xp.stack([edge(mask) for mask in both]) if len(both) else both
 
 
 def edge(mask: Float32) -> Float32:
     """A mask (side, side) shrunk and softened, by widths that follow the side; in [0, 1]."""
     scale = mask.shape[0] / REFERENCE
-    shrunk = np.clip(np.asarray(mask, np.float32), np.float32(0), np.float32(1))
+    xp = namespace(mask)
+    shrunk = xp.astype(mask, xp.float32).clip(0.0, 1.0)
     for _ in range(max(1, round(ERODED * scale))):
         shrunk = _eroded(shrunk)
-    return np.clip(cpu.blur(shrunk, BLURRED * scale), np.float32(0), np.float32(1))
+    return operations.of(mask).blur(shrunk, BLURRED * scale).clip(0.0, 1.0)  # type: ignore[no-any-return]
 
 
 def _eroded(mask: Float32) -> Float32:
     """The least of each pixel and its four neighbours."""
-    least = mask.copy()
-    for here, there in (
-        (np.s_[1:, :], np.s_[:-1, :]),
-        (np.s_[:-1, :], np.s_[1:, :]),
-        (np.s_[:, 1:], np.s_[:, :-1]),
-        (np.s_[:, :-1], np.s_[:, 1:]),
-    ):
-        np.minimum(least[here], mask[there], out=least[here])
-    return least
+    xp = namespace(mask)
+    shifted = [
+        xp.concat([mask[:1], mask[:-1]]),
+        xp.concat([mask[1:], mask[-1:]]),
+        xp.concat([mask[:, :1], mask[:, :-1]], axis=1),
+        xp.concat([mask[:, 1:], mask[:, -1:]], axis=1),
+    ]
+    return functools.reduce(xp.minimum, shifted, mask)
 
 
 def _side(file: Path, shape: tuple[int | str, ...] | None) -> int:

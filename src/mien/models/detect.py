@@ -9,9 +9,9 @@ the landmarker's own verdict, on a crop refined by its own points, tells them ap
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from mien.models.card import Card, Pixels
 from mien.models.detectors import FAMILIES, Family, Found, in_order, join
 from mien.models.pictures import looked_at
 from mien.settings import Detect
-from mien.types import Array, Faces, Float64, Frame, Int64
+from mien.types import Array, Faces, Float32, Float64, Frame, Int64
 
 if TYPE_CHECKING:
     from mien.models.runtime import Runtime
@@ -46,15 +46,18 @@ CERTAIN = 0.9995
 """Landmarker's verdict from which a face is the right way up."""
 FEW = 6
 """Windows of one level from which a picture of the whole level costs less than each window on its own."""
+Limits: TypeAlias = tuple[float, float]
+"""Least confidence of a face, and of one seen from the side."""
 WINDOWS = 32
 """Windows looked at in one go, which bounds the memory."""
 
 
-def suppress(found: Found, iou: float = MERGE_IOU) -> Found:
+def suppress(found: Found, iou: float = MERGE_IOU, sure: float = 0.0) -> Found:
     """Weighted non-maximum suppression: detections of one face become their score-weighted mean.
 
     The best remaining detection gathers all that overlap it by more than `iou`; its score stays
-    (MediaPipe, non_max_suppression_calculator, WEIGHTED).
+    (MediaPipe, non_max_suppression_calculator, WEIGHTED). Those below `sure` count for nothing where a better
+    one is at least that sure: what is sure comes out as if they were not there.
     """
     left = np.argsort(-found.score, kind="stable")
     kept: list[Found] = []
@@ -62,6 +65,8 @@ def suppress(found: Found, iou: float = MERGE_IOU) -> Found:
         near = geometry.iou(found.box[left[:1]], found.box[left])[0] > iou
         near[0] = True
         group = found.pick(left[near])
+        if group.score[0] >= sure:
+            group = group.pick(group.score >= sure)
         weight = group.score / group.score.sum()
         kept.append(
             Found(
@@ -173,20 +178,19 @@ def find(
     network = runtime.catalogue.card(settings.model)
     scales = levels(network, frame.size, settings.min_size)
     # Below the square of the wanted score no verdict of the landmarker can help.
-    least = max(settings.score**2, NOISE)
-    parts = []
-    for scale, corners in zip(scales, _chosen(network, frame.size, scales, rows), strict=True):
-        if corners:
-            parts.append(_look(runtime, frame, network, scale, 0, least, corners))
-    found = suppress(join(parts))
-    faces = _answered(runtime, frame, network, found, settings.score, known or Faces.empty())
+    limits = (settings.score, min(settings.score, settings.side_score))
+    least, sure = (max(limit**2, NOISE) for limit in (min(limits), settings.score))
+    chosen = zip(scales, _chosen(network, frame.size, scales, rows), strict=True)
+    seen = _look(runtime, frame, network, [view for view in chosen if view[1]], 0, (least, sure))
+    found = suppress(seen, sure=sure)
+    faces = _answered(runtime, frame, network, found, limits, known or Faces.empty())
     # Lying heads are not worth the finest level, which costs more than all others together.
     coarse = scales[: max(1, len(scales) - 1)] if rows is None else scales[:1]
     for turns in (1, 3, 2) if turned else ():
         if len(faces):
             break
-        parts = [_look(runtime, frame, network, scale, turns, least) for scale in coarse]
-        faces = confirm(runtime, frame, network, suppress(join(parts)), settings.score)
+        seen = _look(runtime, frame, network, [(scale, None) for scale in coarse], turns, (least, sure))
+        faces = confirm(runtime, frame, network, suppress(seen, sure=sure), limits)
     return faces
 
 
@@ -205,23 +209,23 @@ def _chosen(
 
 
 def _answered(
-    runtime: Runtime, frame: Frame, network: Card, found: Found, score: float, known: Faces
+    runtime: Runtime, frame: Frame, network: Card, found: Found, limits: Limits, known: Faces
 ) -> Faces:
     """`confirm`, but for detections of known faces: these need no second look."""
     if not len(known) or not len(found):
-        return confirm(runtime, frame, network, found, score)
+        return confirm(runtime, frame, network, found, limits)
     overlap = geometry.iou(found.box, known.box)
     match = overlap.argmax(axis=1)
     ours = overlap[np.arange(len(found)), match] > MERGE_IOU
     best = np.zeros(len(known))
     np.maximum.at(best, match[ours], found.score[ours])
     both = np.sqrt(best) * known.score
-    seen = np.flatnonzero(both >= score)
+    seen = np.flatnonzero(both >= _least(known.dense, limits))
     again = replace(known[seen], score=both[seen])
-    return Faces.concat([again, confirm(runtime, frame, network, found.pick(~ours), score)])
+    return Faces.concat([again, confirm(runtime, frame, network, found.pick(~ours), limits)])
 
 
-def confirm(runtime: Runtime, frame: Frame, network: Card, found: Found, score: float) -> Faces:
+def confirm(runtime: Runtime, frame: Frame, network: Card, found: Found, limits: Limits) -> Faces:
     """Keep the detections in which the landmarker sees a face, each once.
 
     Args:
@@ -229,7 +233,7 @@ def confirm(runtime: Runtime, frame: Frame, network: Card, found: Found, score: 
         frame: The picture.
         network: Card of the detector.
         found: Detections in display pixels.
-        score: Least confidence, 0 to 1.
+        limits: Least confidence, 0 to 1, and that of a face seen from the side.
 
     Returns:
         As `find`.
@@ -239,13 +243,13 @@ def confirm(runtime: Runtime, frame: Frame, network: Card, found: Found, score: 
     else:
         rois = landmark.roi_from_box(found.box, found.points)
     rough, likely = landmark.landmarks(runtime, frame, rois)
-    rows = np.flatnonzero(likely >= score**2)
+    rows = np.flatnonzero(likely >= min(limits) ** 2)
     dense, sure = _settle(runtime, frame, rough[rows])
     if family(network).by_points:
         dense, sure = _hanging(runtime, frame, found.pick(rows), dense, sure)
     both = np.sqrt(found.score[rows]) * sure
     order = np.argsort(-found.score[rows], kind="stable")
-    order = order[both[order] >= score]
+    order = order[(both >= _least(dense, limits))[order]]
     box = landmark.boxes(dense)
     kept: list[int] = []
     for k in order.tolist():
@@ -259,6 +263,13 @@ def confirm(runtime: Runtime, frame: Frame, network: Card, found: Found, score: 
         score=both[kept],
         dense=dense,
     )
+
+
+def _least(dense: Float64 | None, limits: Limits) -> Float64:
+    """(F,) confidence that each face needs, by how it is turned; (F, N, 3) landmarks."""
+    if dense is None:
+        raise ValueError("known: expected faces with dense landmarks")
+    return np.where(landmark.aside(dense), limits[1], limits[0])
 
 
 def _settle(runtime: Runtime, frame: Frame, dense: Float64) -> tuple[Float64, Float64]:
@@ -304,35 +315,59 @@ def _same(a: Float64, b: Float64) -> bool:
     return shared > INSIDE * min(float(np.prod(a[2:] - a[:2])), float(np.prod(b[2:] - b[:2])))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """One level of the pyramid, and the windows of it that are looked at."""
+
+    small: tuple[int, int]
+    """Width and height of the level, before it is turned."""
+    corners: Sequence[tuple[int, int]]
+    cut: Callable[[Sequence[tuple[int, int]]], Array]
+    found: list[Found] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, frame: Frame, network: Card, scale: float, turns: int, corners: Sequence[tuple[int, int]] | None
+    ) -> _View:
+        """A level at this scale; all its windows where `corners` is None."""
+        small, side = _scaled(frame.size, scale), looked_at(network).side
+        cut = _cutter(frame, small, turns, side, FEW if corners is None else len(corners))
+        if corners is None:
+            corners = list(_corners(*(small if turns % 2 == 0 else small[::-1]), side, _overlap(network)))
+        return cls(small, corners, cut)
+
+    def joined(self, size: tuple[int, int], turns: int) -> Found:
+        """What was found in the level, in pixels of the frame, which has this width and height."""
+        found = _turned_back(join(self.found), turns, self.small)
+        stretch = np.array([size[0] / self.small[0], size[1] / self.small[1]])
+        return Found(found.box * np.tile(stretch, 2), found.points * stretch, found.score)
+
+
 def _look(
     runtime: Runtime,
     frame: Frame,
     network: Card,
-    scale: float,
+    levels: Iterable[tuple[float, Sequence[tuple[int, int]] | None]],
     turns: int,
-    score: float,
-    corners: Sequence[tuple[int, int]] | None = None,
+    scores: tuple[float, float],
 ) -> Found:
-    """Detections of one level, in display pixels; `turns` quarter turns anticlockwise first.
+    """Detections in windows of some levels, in display pixels; `turns` quarter turns anticlockwise first.
 
-    `corners` are those of the windows to look at, None for all.
+    `levels` are scales and the corners of the windows to look at, None for all. `scores` are the least of a
+    detection and that of a sure one, see `suppress`.
     """
-    small = _scaled(frame.size, scale)
-    pixels, overlap = looked_at(network), _overlap(network)
-    side, kind = pixels.side, family(network)
-    cut = _cutter(frame, small, turns, side, FEW if corners is None else len(corners))
-    if corners is None:
-        corners = list(_corners(*(small if turns % 2 == 0 else small[::-1]), side, overlap))
-    session, step = runtime.session(network), max(1, WINDOWS * 192**2 // side**2)
-    parts: list[Found] = []
-    for start in range(0, len(corners), step):
-        some = corners[start : start + step]
-        result = in_order(network, session.run(prepare(cut(some), pixels)))
-        for (x, y), found in zip(some, kind.decode(network, result, side, score), strict=True):
-            parts.append(suppress(_whole(found)).moved(1.0, x, y))
-    found = _turned_back(join(parts), turns, small)
-    stretch = np.array([frame.size[0] / small[0], frame.size[1] / small[1]])
-    return Found(found.box * np.tile(stretch, 2), found.points * stretch, found.score)
+    views = [_View.of(frame, network, scale, turns, corners) for scale, corners in levels]
+    pixels, kind, session = looked_at(network), family(network), runtime.session(network)
+    windows, step = [(v, c) for v in views for c in v.corners], max(1, WINDOWS * 192**2 // pixels.side**2)
+    for start in range(0, len(windows), step):
+        some = windows[start : start + step]
+        cut = [v.cut([c for w, c in some if w is v]) for v in views if any(w is v for w, _ in some)]
+        result = in_order(network, session.run(prepare(np.concatenate(cut), pixels)))
+        for (view, (x, y)), found in zip(
+            some, kind.decode(network, result, pixels.side, scores[0]), strict=True
+        ):
+            view.found.append(suppress(_whole(found), sure=scores[1]).moved(1.0, x, y))
+    return join([view.joined(frame.size, turns) for view in views])
 
 
 def prepare(pictures: Array, pixels: Pixels) -> Array:
@@ -343,10 +378,15 @@ def prepare(pictures: Array, pixels: Pixels) -> Array:
     std = np.array(pixels.std)
     scale, shift = (1 / (255 * std)).astype(np.float32), (np.array(pixels.mean) / std).astype(np.float32)
     ordered = pictures if pixels.order == "RGB" else pictures[..., ::-1]
-    np.multiply(ordered, scale, out=planes, dtype=np.float32)
+    np.multiply(ordered, _one(scale), out=planes, dtype=np.float32)
     if shift.any():
-        np.subtract(planes, shift, out=planes)
+        np.subtract(planes, _one(shift), out=planes)
     return tensor
+
+
+def _one(values: Float32) -> Float32:
+    """(1,) where all of (3,) values are the same: by one value NumPy multiplies ten times as fast."""
+    return values[:1] if (values == values[0]).all() else values
 
 
 def _whole(found: Found) -> Found:

@@ -13,10 +13,21 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from mien.images.operations import is_tensor, namespace
 from mien.models.card import Tensor
 from mien.types import Array
 
-EngineName: TypeAlias = Literal["openvino", "onnxruntime", "cuda", "tensorrt", "coreml", "directml"]
+EngineName: TypeAlias = Literal[
+    "openvino",
+    "onnxruntime",
+    "torch",
+    "cuda",
+    "tensorrt",
+    "tensorrt-rtx",
+    "migraphx",
+    "coreml",
+    "directml",
+]
 Precision: TypeAlias = Literal["f32", "bf16", "f16"]
 Call: TypeAlias = Callable[[Mapping[str, Array]], dict[str, Array]]
 """Input name to array with the prepared number of rows, of the port's type; output name to float32 array."""
@@ -28,9 +39,24 @@ class Candidate:
 
     engine: EngineName
     precision: Precision
+    way: str = ""
+    """Words for what else is told to ONNX Runtime on a card: "nhwc", channels last; "tf32", float32
+    multiplied with eleven bits; "graph", runs recorded as CUDA graphs. To OpenVINO: "4 threads", more than
+    a network of its size has by itself."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether everything is computed in float32."""
+        return self.precision == "f32" and "tf32" not in self.way.split()
+
+    @property
+    def threads(self) -> int:
+        """Processor threads that its way says; 0 where it says nothing of them."""
+        count, _, word = self.way.partition(" ")
+        return int(count) if word == "threads" else 0
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.precision}"
+        return f"{self.engine} {self.precision} {self.way}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +89,12 @@ class Network:
     """Folder for what was compiled."""
     batched: bool = True
     """Whether several rows at once may be tried; false where they are known to go wrong."""
+    device: str = ""
+    """Where it runs: cpu, cuda or cuda:1; empty, for torch, for a card where there is one."""
+    memory: int = 0
+    """Bytes that its layers may take on a card; 0 for no limit."""
+    abreast: int = 1
+    """Rows that OpenVINO runs side by side, each on one thread."""
 
     @property
     def is_onnx(self) -> bool:
@@ -121,14 +153,26 @@ def whole(network: Network, names: Sequence[str]) -> frozenset[str]:
     return frozenset(name for name, tensor in assigned(network.inputs, names).items() if tensor.optional)
 
 
-def singly(call: Call, batch: int, undivided: frozenset[str]) -> Call:
-    """A call for several rows out of one for a single row."""
+def singly(call: Call, batch: int, undivided: frozenset[str], most: int = 1) -> Call:
+    """A call for several rows, arrays or tensors, out of one for fewer.
+
+    Args:
+        call: Takes up to `most` rows.
+        batch: Rows that are given.
+        undivided: Inputs without a batch axis.
+        most: Rows that `call` takes at once.
+    """
+
+    def part(array: Array, start: int) -> Array:
+        piece = array[start : start + most]
+        return piece if is_tensor(piece) else np.ascontiguousarray(piece)
 
     def rows(inputs: Mapping[str, Array]) -> dict[str, Array]:
         results = [
-            call({n: a if n in undivided else np.ascontiguousarray(a[k : k + 1]) for n, a in inputs.items()})
-            for k in range(batch)
+            call({n: a if n in undivided else part(a, k) for n, a in inputs.items()})
+            for k in range(0, batch, most)
         ]
-        return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
+        join = namespace(next(iter(results[0].values()))).concat
+        return {name: join([result[name] for result in results]) for name in results[0]}
 
     return rows

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mien.errors import ModelError, RuntimeUnavailable
-from mien.models.engine import Call, Candidate, EngineName, Network, Port, Precision, singly, whole
+from mien.models import binding, half_file, tensorrt, torch_lane
+from mien.models.engine import Call, Candidate, Network, Port, singly, whole
+from mien.models.providers import ON_NVIDIA, available, chain
 from mien.models.store import AGAIN
+from mien.models.torch_lane import Lane
 from mien.types import Array
 
 _TYPES = {
@@ -23,54 +26,6 @@ _TYPES = {
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """How ONNX Runtime is told to use a device."""
-
-    name: str
-    device: str
-    """For reports."""
-    package: str
-    """What to install where it is absent."""
-    precisions: tuple[Precision, ...] = ("f32",)
-    options: Mapping[str, str] = field(default_factory=dict)
-    fallback: tuple[str, ...] = ()
-    """Providers of the same device for what this one does not know."""
-
-
-PROVIDERS: Mapping[EngineName, Provider] = {
-    "onnxruntime": Provider("CPUExecutionProvider", "CPU", "onnxruntime"),
-    "cuda": Provider(
-        "CUDAExecutionProvider",
-        "CUDA",
-        "onnxruntime-gpu[cuda,cudnn] in place of onnxruntime",
-        options={
-            # A network is loaded once and sees few sizes: search well, and take no more than it needs.
-            "cudnn_conv_algo_search": "EXHAUSTIVE",
-            "arena_extend_strategy": "kSameAsRequested",
-            # TensorFloat-32 keeps ten bits of the mantissa: not what f32 says.
-            "use_tf32": "0",
-        },
-    ),
-    "tensorrt": Provider(
-        "TensorrtExecutionProvider",
-        "TensorRT",
-        "onnxruntime-gpu[cuda,cudnn] in place of onnxruntime, and tensorrt-cu13==10.16.*",
-        ("f32", "f16", "bf16"),
-        {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1"},
-        ("CUDAExecutionProvider",),
-    ),
-    "coreml": Provider(
-        "CoreMLExecutionProvider",
-        "CoreML",
-        "onnxruntime on macOS",
-        options={"ModelFormat": "MLProgram", "MLComputeUnits": "ALL"},
-    ),
-    "directml": Provider("DmlExecutionProvider", "DirectML", "onnxruntime-directml in place of onnxruntime"),
-}
-"""Engine to its provider."""
 
 
 class OnnxRuntime:
@@ -88,20 +43,12 @@ class OnnxRuntime:
             raise RuntimeUnavailable(
                 network.name, "ONNX Runtime is absent", "Install mien with its dependencies."
             ) from error
-        provider = _available(network, candidate, ort.get_available_providers())
-        options = _quiet(ort, network.threads)
-        if provider.name == "DmlExecutionProvider":  # which knows neither
-            options.enable_mem_pattern = False
-            options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        chain = [
-            (provider.name, _options(network, candidate, provider)),
-            *((n, {}) for n in provider.fallback),
-        ]
-        try:
-            self._session = ort.InferenceSession(str(network.path), options, providers=chain)
-        except Exception as error:  # its exception classes are not public
-            problem = f"{network.path.name} cannot be read: {_first_line(error)}"
-            raise ModelError(network.name, problem, AGAIN) from error
+        provider = available(network, candidate, ort.get_available_providers())
+        path = network.path if candidate.precision == "f32" else half_file.half(network)
+        self._lane = torch_lane.lane(network.device) if candidate.engine in ON_NVIDIA else None
+        # What is not on a card is reached by way of the processor's memory.
+        self.device = str(self._lane.device) if self._lane else "" if candidate.engine in ON_NVIDIA else "cpu"
+        self._session, graphs = _opened(ort, network, candidate, path, self._lane)
         if provider.name not in self._session.get_providers():
             raise RuntimeUnavailable(
                 network.name,
@@ -111,13 +58,29 @@ class OnnxRuntime:
         self.inputs: Mapping[str, Port] = {port.name: _port(port) for port in self._session.get_inputs()}
         self.outputs: Mapping[str, Port] = {port.name: _port(port) for port in self._session.get_outputs()}
         self._whole = whole(network, list(self.inputs))
-        self._fixed = not network.batched or any(
+        fixed = not network.batched or any(
             port.shape[:1] != (-1,) for name, port in self.inputs.items() if name not in self._whole
         )
-        self.label = f"ONNX Runtime {ort.__version__} {provider.device} {candidate.precision}"
+        self._most = 1 if fixed else tensorrt.MOST if candidate.engine == "tensorrt" else sys.maxsize
+        self._binding = binding.Binding(
+            ort,
+            self._session,
+            self.inputs,
+            self.outputs,
+            self._whole,
+            self.device or "cpu",
+            self._lane,
+            binding.SIZES if graphs else (),
+        )
+        self.padded = graphs and not fixed
+        """Whether rows that fill no size cost as much as that size."""
+        ways = f"{candidate.precision} {candidate.way}".rstrip()
+        self.label = f"ONNX Runtime {ort.__version__} {provider.device} {ways}"
 
     def prepare(self, batch: int) -> Call:
-        """A function that runs all rows, or one after the other where the file fixes the batch axis."""
+        """A function that runs all rows, or a few after the other where not all are taken at once."""
+        if self._lane is not None:
+            return self._over(self._lane, self._binding.call(batch, self._most))
         names = list(self.outputs)
 
         def call(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -126,14 +89,61 @@ class OnnxRuntime:
                 n: np.asarray(r).astype(np.float32, copy=False) for n, r in zip(names, results, strict=True)
             }
 
-        return singly(call, batch, self._whole) if self._fixed and batch > 1 else call
+        return singly(call, batch, self._whole, self._most) if batch > self._most else call
+
+    def bind(self, batch: int) -> Call:
+        """The same from and to tensors on `device`; nothing visits the host, and nobody waits for a card.
+
+        What it gives is the caller's own. On a card it works on a stream of its own, in order with the
+        caller's; by the way "graph" each of `binding.SIZES` is recorded as a CUDA graph.
+        """
+        return self._binding.call(batch, self._most)
 
     def joins(self, batch: int) -> bool:
         """Whether it sees that many rows at once."""
-        return batch == 1 or not self._fixed
+        return batch <= self._most
 
     def keep(self, sizes: Sequence[int]) -> None:
-        """Nothing is compiled for a size."""
+        """What was recorded for a size stays: ONNX Runtime cannot let go of it alone."""
+
+    @staticmethod
+    def _over(lane: Lane, bound: Call) -> Call:
+        """From and to the host by way of the card."""
+
+        def call(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            results = bound({name: lane.up(array) for name, array in inputs.items()})
+            return {name: lane.down(tensor) for name, tensor in results.items()}
+
+        return call
+
+
+def _opened(
+    ort: Any, network: Network, candidate: Candidate, path: Path, lane: Lane | None
+) -> tuple[Any, bool]:
+    """A session, and whether its runs are recorded as CUDA graphs.
+
+    ONNX Runtime refuses to record a network that is not on the card as a whole; that runs unrecorded. It
+    records for each thread that runs it, in a mode in which no other thread of the process may so much as ask
+    for an event (cudaStreamCaptureModeGlobal), so nothing but a measurement has it record.
+    """
+    installed = ort.get_available_providers()
+    if candidate.engine in ON_NVIDIA and lane is None and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # torch has loaded them where there is a lane
+    options = _quiet(ort, network.threads)
+    if candidate.engine == "directml":  # which knows neither
+        options.enable_mem_pattern = False
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    stream = lane.address if lane is not None else ""
+    problem: Exception | None = None
+    recorded = lane is not None and candidate.engine == "cuda" and "graph" in candidate.way.split()
+    for graphs in [True, False] if recorded else [False]:
+        links = chain(network, candidate, installed, stream, graphs)
+        try:
+            return ort.InferenceSession(str(path), options, providers=links), graphs
+        except Exception as error:  # its exception classes are not public
+            problem = error
+    text = f"{network.path.name} cannot be read: {_first_line(problem)}"
+    raise ModelError(network.name, text, AGAIN) from problem
 
 
 class Evaluator:
@@ -172,47 +182,12 @@ def _quiet(ort: Any, threads: int) -> Any:
     return options
 
 
-def _available(network: Network, candidate: Candidate, installed: Sequence[str]) -> Provider:
-    """The provider of a candidate; raises RuntimeUnavailable where it cannot serve here."""
-    provider = PROVIDERS[candidate.engine]
-    if not network.is_onnx:
-        raise RuntimeUnavailable(
-            network.name,
-            f"ONNX Runtime cannot read {network.path.suffix} files",
-            "Set device.engine to openvino or auto.",
-        )
-    if provider.name not in installed:
-        raise RuntimeUnavailable(
-            network.name,
-            f"the installed ONNX Runtime has no {provider.device} provider",
-            f"Install {provider.package}, or use another device.engine.",
-        )
-    if candidate.precision not in provider.precisions:
-        raise RuntimeUnavailable(
-            network.name,
-            f"ONNX Runtime does not compute in {candidate.precision} on {provider.device}",
-            f"Set device.precision to {' or '.join((*provider.precisions, 'auto'))}.",
-        )
-    return provider
-
-
-def _options(network: Network, candidate: Candidate, provider: Provider) -> dict[str, str]:
-    """A provider's options, with what depends on the network."""
-    options = dict(provider.options)
-    if candidate.engine == "tensorrt":
-        folder = str(network.kept / "tensorrt")
-        options |= {"trt_engine_cache_path": folder, "trt_timing_cache_path": folder}
-        options["trt_fp16_enable"] = str(int(candidate.precision == "f16"))
-        options["trt_bf16_enable"] = str(int(candidate.precision == "bf16"))
-    return options
-
-
 def _port(port: Any) -> Port:
     """A port of ONNX Runtime."""
     shape = tuple(d if isinstance(d, int) else -1 for d in port.shape)
     return Port(shape, _TYPES.get(port.type, port.type))
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: object) -> str:
     """What an exception says, without what follows."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,8 +25,23 @@ if TYPE_CHECKING:
 KEPT_BYTES = 64_000_000
 """What is compiled from larger files is not kept: it takes their size on disk, and a second to make anew."""
 
+Options: TypeAlias = Mapping[str, str | int | bool]
+"""Property of OpenVINO to its value."""
 _CAPABILITY: Mapping[Precision, str] = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 _TYPES = {"f16": "float16", "f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "u8": "uint8"}
+
+
+def _library() -> ModuleType:
+    """OpenVINO without its telemetry.
+
+    Importing it would report that to Google Analytics, from a forked process that also keeps every lock and
+    pipe of ours open meanwhile. It does without where the package that sends cannot be imported.
+
+    Raises:
+        ImportError: It is absent.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return importlib.import_module("openvino")
 
 
 @cache
@@ -33,15 +51,14 @@ def _core() -> ov.Core:
     Its processor plugin gives the thread that makes it a stack for signals and frees that with itself: a
     signal that comes afterwards, Ctrl-C say, kills the process.
     """
-    import openvino
-
-    return openvino.Core()
+    core: ov.Core = _library().Core()
+    return core
 
 
 def facts() -> tuple[str, str, tuple[Precision, ...]]:
     """Version of the library, name of the processor, and what arithmetic it has; empty where it is absent."""
     try:
-        import openvino
+        openvino = _library()
     except ImportError:
         return "", "", ()
     core = _core()
@@ -60,7 +77,7 @@ class OpenVino:
 
     def __init__(self, network: Network, candidate: Candidate) -> None:
         try:
-            import openvino
+            openvino = _library()
         except ImportError as error:
             raise RuntimeUnavailable(
                 network.name, "OpenVINO is absent", "Install mien with its dependencies."
@@ -74,15 +91,18 @@ class OpenVino:
                 f"this processor does not compute in {candidate.precision}",
                 "Set device.precision to f32 or auto.",
             )
-        self._options = {
+        self._options: Options = {
             "INFERENCE_PRECISION_HINT": candidate.precision,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": network.threads,
+            "INFERENCE_NUM_THREADS": candidate.threads or network.threads,
+            # Bound to its core a thread waits for the decoder's there while other cores are free.
+            "ENABLE_CPU_PINNING": False,
         }
         # The graph depends on the library and the processor, not only on the file.
         device = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), has]
         self._stamp = f"{openvino.__version__} {device} {sorted(self._options.items())} {network.stamp}"
         self._compiled: dict[int, ov.CompiledModel | None] = {}
+        self._wide: ov.CompiledModel | None = None
         first = self._restored(1) if self._keeps else None
         self._compiled |= {} if first is None else {1: first}
         source = self._read() if first is None else first
@@ -97,7 +117,9 @@ class OpenVino:
         self.label = f"OpenVINO {_version(openvino)} CPU {candidate.precision}"
 
     def prepare(self, batch: int) -> Call:
-        """An infer request of its own for this batch size."""
+        """An infer request of its own for this batch size, or one a row where they run side by side."""
+        if 1 < batch <= self._network.abreast:
+            return self._abreast(batch)
         compiled = self._compile(batch)
         if compiled is None:
             return singly(self.prepare(1), batch, self._whole)
@@ -113,8 +135,39 @@ class OpenVino:
 
         return call
 
+    def _abreast(self, batch: int) -> Call:
+        """Rows side by side, each on a thread of its own."""
+        if self._wide is None:
+            count = self._network.abreast
+            own = {**self._options, "INFERENCE_NUM_THREADS": count, "NUM_STREAMS": count}
+            self._wide = self._restored(1, own) if self._keeps else None
+            self._wide = self._wide or self._built(1, own)
+        if self._wide is None:
+            return singly(self.prepare(1), batch, self._whole)
+        requests = [self._wide.create_infer_request() for _ in range(batch)]
+        inputs, outputs = self._names
+
+        def call(given: Mapping[str, Array]) -> dict[str, Array]:
+            begun = []
+            try:
+                for k, request in enumerate(requests):
+                    row = [given[n] if n in self._whole else given[n][k : k + 1] for n in inputs]
+                    request.start_async(dict(enumerate(row)), share_inputs=True)
+                    begun.append(request)
+            finally:
+                for request in begun:
+                    request.wait()
+            return {
+                name: np.concatenate([r.get_output_tensor(k).data for r in requests]).astype(np.float32)
+                for k, name in enumerate(outputs)
+            }
+
+        return call
+
     def joins(self, batch: int) -> bool:
-        """Whether it sees that many rows at once; compiles for them."""
+        """Whether it sees that many rows at once, or side by side; compiles for them."""
+        if 1 < batch <= self._network.abreast:
+            return True
         return self._compile(batch) is not None
 
     def keep(self, sizes: Sequence[int]) -> None:
@@ -132,21 +185,21 @@ class OpenVino:
             self._compiled[batch] = restored or self._built(batch)
         return self._compiled[batch]
 
-    def _restored(self, batch: int) -> ov.CompiledModel | None:
+    def _restored(self, batch: int, options: Options | None = None) -> ov.CompiledModel | None:
         """What was kept for this library, machine and file; None where there is nothing whole."""
         blob = keep.read(self._network.kept / self._kept_name(batch), self._stamp)
         if blob is None:
             return None
         try:
-            return self._core.import_model(blob, "CPU", self._options)
+            return self._core.import_model(blob, "CPU", options or self._options)
         except RuntimeError:
             return None  # compiled anew, then replaced
 
     def _kept_name(self, batch: int) -> str:
         network, precision = self._network, self._options["INFERENCE_PRECISION_HINT"]
-        return f"{network.path.name}.{batch}.{network.threads}.{precision}"
+        return f"{network.path.name}.{batch}.{self._options['INFERENCE_NUM_THREADS']}.{precision}"
 
-    def _built(self, batch: int) -> ov.CompiledModel | None:
+    def _built(self, batch: int, options: Options | None = None) -> ov.CompiledModel | None:
         """Compile, and keep the result of a small file where the folder can be written."""
         if batch > 1 and not self._network.batched:
             return None
@@ -154,7 +207,7 @@ class OpenVino:
         if not self._shaped(model, batch):
             return None
         try:
-            compiled = self._core.compile_model(model, "CPU", self._options)
+            compiled = self._core.compile_model(model, "CPU", options or self._options)
         except RuntimeError as error:
             raise self._unusable("compiled", error) from error
         if self._keeps:

@@ -150,4 +150,4 @@ def run(runtime: Runtime, card: Card, crops: Float32, fidelity: float) -> Float3
             given[WEIGHT] = np.full(tensor.shape, fidelity, tensor.dtype)
     result = next(iter(runtime.session(card).run(given).values()))
     restored = pictures.to_pictures(result, card.result or pixels)
-    return np.clip(restored, np.float32(0), np.float32(1), out=restored)
+    return restored.clip(0.0, 1.0)

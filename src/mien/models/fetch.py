@@ -131,7 +131,8 @@ def _answer(url: str, start: int, validator: str) -> http.client.HTTPResponse:
             raise _BadRangeError from error
         raise ModelError(url, f"does not answer: {error}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise ModelError(url, f"does not answer: {error}") from error
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise ModelError(url, f"does not answer: {getattr(reason, 'strerror', None) or reason}") from error
     return reply
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mien.errors import ModelError
+from mien.images.operations import is_tensor
 from mien.models.card import Card, Tensor
 from mien.models.engine import Port, assigned
 from mien.types import Array
@@ -51,8 +52,11 @@ class Fit:
         return unnamed[0] if not name and len(unnamed) == 1 else name
 
     def typed(self, names: Iterable[str], given: Mapping[str, Array]) -> dict[str, Array]:
-        """Inputs in the file's own types."""
-        return {name: given[name].astype(self.types[name], copy=False) for name in names}
+        """Inputs in the file's own types; an engine casts tensors itself."""
+        return {
+            name: given[name] if is_tensor(given[name]) else given[name].astype(self.types[name], copy=False)
+            for name in names
+        }
 
 
 def fit(
@@ -119,9 +123,10 @@ def rows(card: Card, fits: Fit, names: Iterable[str], given: Mapping[str, Array]
         undivided = name in fits.undivided
         wanted = array.shape[1:] if tensor is None else tensor.shape
         dtype = "float32" if tensor is None else tensor.dtype
-        if not same_shape(wanted, array.shape if undivided else array.shape[1:]) or array.dtype != dtype:
+        kind = str(array.dtype).removeprefix("torch.")
+        if not same_shape(wanted, array.shape if undivided else array.shape[1:]) or kind != dtype:
             expected = f"{dtype} {wanted if undivided else ('N', *wanted)}"
-            raise ValueError(f"{card.name}: {name}: expected {expected}, got {array.dtype} {array.shape}")
+            raise ValueError(f"{card.name}: {name}: expected {expected}, got {kind} {tuple(array.shape)}")
         if not undivided:
             counts.add(len(array))
     if len(counts) != 1:

@@ -6,6 +6,7 @@ the look changes with the size of the crop; here widths are shares of the face, 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from mien.images import cpu
+from mien.images import cpu, operations
+from mien.images.operations import namespace
 from mien.models import pictures
 from mien.models.assets import assets
 from mien.models.card import Card, Pixels, Tensor
@@ -123,10 +125,9 @@ def occlusion(runtime: Runtime, cards: Sequence[Card], crops: Float32) -> Float3
         raise ValueError("cards: expected at least one that finds what covers a face, got 0")
     masks = [_shown(runtime, card, crops) for card in cards]
     size = (masks[0].shape[2], masks[0].shape[1])
-    for other in masks[1:]:
-        for least, one in zip(masks[0], other, strict=True):
-            np.minimum(least, cpu.resize(one, size), out=least)
-    return masks[0]
+    xp, ops = namespace(masks[0]), operations.of(masks[0])
+    fitted = [xp.stack([ops.resize(one, size) for one in some]) for some in masks[1:]] if len(crops) else []
+    return functools.reduce(xp.minimum, fitted, masks[0])
 
 
 def classes(runtime: Runtime, card: Card, crops: Float32) -> Int64:
@@ -141,12 +142,14 @@ def classes(runtime: Runtime, card: Card, crops: Float32) -> Int64:
         Int64 (N, H, W) numbers of classes, of the network's size; `CLASSES` names those of a face.
     """
     scores = _looked(runtime, card, crops)
-    return np.asarray(scores.argmax(axis=1), np.int64)
+    return namespace(scores).argmax(scores, axis=1)  # type: ignore[no-any-return]
 
 
 def region_mask(classes: Int64, regions: Collection[Region]) -> Float32:
     """(N, H, W) float32: 1 where the class is that of one of the regions."""
-    return np.asarray(np.isin(classes, [CLASSES[region] for region in regions]), np.float32)
+    xp = namespace(classes)
+    among = functools.reduce(xp.logical_or, [classes == CLASSES[region] for region in regions], classes < 0)
+    return xp.astype(among, xp.float32)  # type: ignore[no-any-return]
 
 
 def area_mask(points: Float64, areas: Collection[Area], size: tuple[int, int]) -> Float32:
@@ -182,8 +185,9 @@ def soften(mask: Float32, face: float) -> Float32:
     Returns:
         Float32 (h, w) in [0, 1].
     """
-    wide = cpu.blur(np.clip(np.asarray(mask, np.float32), np.float32(0), np.float32(1)), SOFTNESS * face)
-    return np.clip(wide, np.float32(0.5), np.float32(1)) * np.float32(2) - np.float32(1)
+    xp = namespace(mask)
+    wide = operations.of(mask).blur(xp.astype(mask, xp.float32).clip(0.0, 1.0), SOFTNESS * face)
+    return wide.clip(0.5, 1.0) * 2.0 - 1.0  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=64)
@@ -219,17 +223,19 @@ def _shown(runtime: Runtime, card: Card, crops: Float32) -> Float32:
     """(N, H, W) what one network takes for face."""
     result = _looked(runtime, card, crops)
     side = pictures.looked_at(card).side
-    return np.clip(result.reshape(len(crops), side, side), np.float32(0), np.float32(1))
+    return result.reshape(len(crops), side, side).clip(0.0, 1.0)
 
 
 def _looked(runtime: Runtime, card: Card, crops: Float32) -> Array:
     """The first output for crops of any size."""
     pixels = pictures.looked_at(card)
     size = (pixels.side, pixels.side)
-    fitted = np.empty((len(crops), pixels.side, pixels.side, 3), np.float32)
-    for one, crop in zip(fitted, crops, strict=True):
-        one[:] = cpu.resize(np.ascontiguousarray(crop, np.float32), size)
-    return next(iter(runtime.session(card).run(pictures.to_tensor(fitted, pixels)).values()))
+    ops = operations.of(crops)
+    if len(crops):
+        crops = namespace(crops).stack([ops.resize(crop, size) for crop in crops])
+    else:
+        crops = crops.reshape(0, *size, 3)
+    return next(iter(runtime.session(card).run(pictures.to_tensor(crops, pixels)).values()))
 
 
 def _hull(points: Float64) -> Float64:

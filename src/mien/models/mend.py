@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -28,6 +28,7 @@ from mien.models import (
     mend_proof,
     mend_split,
     mend_style,
+    records,
 )
 from mien.models.card import Card, Tensor
 from mien.models.graph import Dims, Network, Port
@@ -72,8 +73,11 @@ def mended(card: Card, path: Path, kept: Path, evaluate: Evaluate) -> Graph:
     places = _Places(card, path, kept)
     found = places.read()
     if found is None:
-        found = _Mending(card, path, places, evaluate).graph()
-        places.write(found)
+        with _alone(places.lock):  # another process may be at it, with files of the same names
+            found = places.read()
+            if found is None:
+                found = _Mending(card, path, places, evaluate).graph()
+                places.write(found)
     return found
 
 
@@ -124,6 +128,15 @@ def _identity(path: Path, sha256: str) -> str:
     return f"{path.name} {state.st_size} {state.st_mtime_ns} {sha256}"
 
 
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep others out; where the lock cannot be made nothing can be kept either, so nobody is in the way."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(records.hold(lock))
+        yield
+
+
 class _Places:
     """Where a network's mended files are kept."""
 
@@ -137,6 +150,7 @@ class _Places:
         self.source = kept / f"{self.stem}.{_short(self.stamp)}.source.onnx"
         self.wide = kept / f"{self.stem}.{_short(self.stamp)}.wide.onnx"
         self.record = kept / f"{self.stem}.{_short(self.stamp)}.mended"
+        self.lock = kept.parent / "locks" / f"{self.stem}.lock"
 
     def read(self) -> Graph | None:
         """What is kept, where its files are there and whole."""

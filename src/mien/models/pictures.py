@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mien.images import geometry
+from mien.images.operations import is_tensor, namespace
 from mien.models.card import Card, Pixels, Template
 from mien.types import Array, Float32, Float64
 
@@ -39,8 +40,10 @@ def to_tensor(pictures: Float32, pixels: Pixels) -> Float32:
         pixels: Mean, deviation and order of the tensor.
 
     Returns:
-        Float32 (N, 3, H, W) or (N, H, W, 3), contiguous: (x - mean) / std.
+        Float32 (N, 3, H, W) or (N, H, W, 3), contiguous: (x - mean) / std. A tensor where a tensor was given.
     """
+    if is_tensor(pictures):
+        return _tensor_of(pictures, pixels)
     tensor = np.empty(_shape(pictures, pixels), np.float32)
     planes = tensor if pixels.layout == "NCHW" else np.moveaxis(tensor, 3, 1)
     for channel, (source, mean, std) in enumerate(zip(_order(pixels), pixels.mean, pixels.std, strict=True)):
@@ -63,6 +66,8 @@ def to_pictures(tensor: Array, pixels: Pixels) -> Float32:
     Returns:
         Float32 (N, H, W, 3) R'G'B', nominal [0, 1].
     """
+    if is_tensor(tensor):
+        return _pictures_of(tensor, pixels)
     planes = tensor if pixels.layout == "NCHW" else np.moveaxis(tensor, 3, 1)
     n, _, height, width = planes.shape
     pictures = np.empty((n, height, width, 3), np.float32)
@@ -71,6 +76,26 @@ def to_pictures(tensor: Array, pixels: Pixels) -> Float32:
         if mean:
             pictures[..., target] += np.float32(mean)
     return pictures
+
+
+def _tensor_of(pictures: Float32, pixels: Pixels) -> Float32:
+    """The same with torch's tensors, which are not written into."""
+    xp = namespace(pictures)
+    channels = [
+        (pictures[..., source].clip(0.0, 1.0) - mean) * (1.0 / std)
+        for source, mean, std in zip(_order(pixels), pixels.mean, pixels.std, strict=True)
+    ]
+    return xp.stack(channels, axis=1 if pixels.layout == "NCHW" else 3)  # type: ignore[no-any-return]
+
+
+def _pictures_of(tensor: Array, pixels: Pixels) -> Float32:
+    """The same back."""
+    xp = namespace(tensor)
+    planes = tensor if pixels.layout == "NCHW" else xp.moveaxis(tensor, 3, 1)
+    channels = [
+        planes[:, k] * pixels.std[k] + pixels.mean[k] for k in _order(pixels)
+    ]  # turning the order round is its own inverse
+    return xp.stack(channels, axis=3)  # type: ignore[no-any-return]
 
 
 def _order(pixels: Pixels) -> tuple[int, int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mien.models import budget, engines, mend
+from mien.models import budget, engines, mend, tensorrt
 from mien.models.budget import Budget
 from mien.models.card import Card
 from mien.models.choice import Book, Choice
@@ -20,7 +19,10 @@ from mien.models.store import Store
 from mien.settings import Device
 
 SMALL = 4_000_000
-"""Networks of fewer bytes run on one thread: a second one gains nothing and takes the decoder's."""
+"""Networks of fewer bytes run on one thread, several rows side by side: on two cores a second thread for a
+row gains nothing and takes the decoder's. Whether it gains where there are more is measured."""
+ABREAST = 8
+"""Most rows side by side."""
 LARGE = 64_000_000
 """Networks of more bytes are compiled for two batch sizes at most, as each takes a copy of the weights."""
 
@@ -73,13 +75,24 @@ class Plan:
     """What a measured choice depends on."""
     notes: tuple[str, ...]
     """How the file was mended."""
+    later: Candidate | None = None
+    """What takes long to be made, and may then be better than all of them."""
+    folder: Path | None = None
+    """Where that is kept."""
+
+    @property
+    def on_card(self) -> bool:
+        """Whether it runs on an NVIDIA card."""
+        return self.network.device.startswith("cuda")
 
     def sizes(self, card: Card, device: Device, choice: Choice | None) -> tuple[int, ...]:
         """Batch sizes to cut into, falling to 1."""
         batch = device.batch or (choice.batch if choice else 1)
+        if self.network.abreast > 1 and choice and choice.engine == "openvino" and not device.batch:
+            batch = self.network.abreast
         if not batch:
             return card.batches
-        if self.network.bytes > LARGE:
+        if self.network.bytes > LARGE and not self.on_card:
             return (batch, 1) if batch > 1 else (1,)
         halves = {max(1, batch >> k) for k in range(batch.bit_length())}
         return tuple(sorted(halves, reverse=True))
@@ -87,7 +100,8 @@ class Plan:
     def cost(self, card: Card, sizes: tuple[int, ...]) -> int:
         """Bytes of memory that it will take, estimated."""
         numbers = sum(math.prod(max(d, 0) for d in t.shape) for t in (*card.inputs, *card.outputs))
-        files = self.network.bytes * len(sizes) + (self.source.bytes if self.source else 0)
+        copies = 1 if self.on_card else len(sizes)  # what a card holds serves every batch size
+        files = self.network.bytes * copies + (self.source.bytes if self.source else 0)
         return int(budget.COPIES * files + 4 * budget.LAYERS * numbers * sizes[0])
 
 
@@ -99,9 +113,10 @@ def plan(card: Card, setup: Setup) -> Plan:
         RuntimeUnavailable: Nothing here does what is asked for.
     """
     path = setup.store.locate(card)[card.network.name]
-    checksum = card.network.sha256 or _sha256(path)
+    checksum = card.network.sha256 or setup.store.digest(card.network)
     kept = setup.store.home / "compiled"
-    threads = 1 if path.stat().st_size < SMALL else setup.threads  # a card may not know the size
+    small = path.stat().st_size < SMALL  # a card may not know the size
+    threads, abreast = (1, min(ABREAST, setup.threads)) if small else (setup.threads, 1)
     graph = mend.Graph(path, None, (), True)
     if path.suffix not in (".tflite", ".xml"):
         graph = mend.mended(card, path, kept, Evaluator(threads))
@@ -109,24 +124,33 @@ def plan(card: Card, setup: Setup) -> Plan:
     def network(file: Path) -> Network:
         own = "" if file == path else f" {file.name} {file.stat().st_size} {file.stat().st_mtime_ns}"
         stamp = checksum + own
-        return Network(card.name, file, stamp, card.inputs, card.outputs, threads, kept, graph.batched)
+        inputs, outputs, most = card.inputs, card.outputs, device.memory * 1_000_000
+        return Network(
+            card.name, file, stamp, inputs, outputs, threads, kept, graph.batched, where, most, abreast
+        )
 
-    main = network(graph.network)
     here, device = setup.machine, setup.device
-    found = engines.candidates(card, main, device, here)
+    where = engines.place(device, here) if path.suffix not in (".tflite", ".xml") else "cpu"
+    main = network(graph.network)
+    found, later = engines.candidates(card, main, device, here), engines.better(card, main, device, here)
     facts = {
         "card": card.name,
         "asked": f"{device.engine} {device.precision} {device.batch or 'auto'}",
         "processor": f"{here.processor} {' '.join(here.precisions)}",
+        **({"device": f"{where} {' '.join(here.cards)} {here.driver}"} if where != "cpu" else {}),
         "threads": str(main.threads),
         "network": f"{checksum} {graph.network.name} {main.bytes}",
         "tolerance": repr(card.tolerance),
-        "libraries": f"openvino {here.openvino}, {here.onnxruntime}",
+        "libraries": f"openvino {here.openvino}, {here.onnxruntime}{_torch(found, here)}",
         "candidates": ", ".join(map(str, found)),
+        **({"later": str(later)} if later else {}),
     }
-    return Plan(main, network(graph.source) if graph.source else None, found, facts, graph.notes)
+    source, folder = network(graph.source) if graph.source else None, None
+    if later is not None:
+        folder = tensorrt.folder(main, later)
+    return Plan(main, source, found, facts, graph.notes, later, folder)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _torch(found: tuple[Candidate, ...], here: engines.Machine) -> str:
+    """Its version where it may run the network: to others it makes no difference."""
+    return f", torch {here.torch}" if any(c.engine == "torch" for c in found) else ""

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 
-from mien.models import catalogue
+from mien.models import catalogue, engines
 from mien.models.card import Card
 from mien.models.catalogue import Catalogue
 from mien.models.choice import Choice
@@ -61,6 +61,17 @@ class Runtime:
         return session
 
     @property
+    def pixels(self) -> str:
+        """The card on which pictures are worked on, as torch names it; empty for the processor.
+
+        Raises:
+            RuntimeUnavailable: Another card than there is was asked for.
+        """
+        here = self._setup.machine
+        where = engines.place(self.device, here)
+        return where if where != "cpu" and "torch" in here.computing else ""
+
+    @property
     def engines(self) -> dict[str, str]:
         """Card name to engine and precision, for every session made so far."""
         with self._lock:
@@ -71,6 +82,12 @@ class Runtime:
         with self._lock:
             found = [(card.name, session.choice) for card, session in self._sessions.items()]
         return {name: choice for name, choice in found if choice is not None}
+
+    @property
+    def fallen(self) -> dict[str, str]:
+        """Card name to which engine that should have run it failed, and how; of those that ran on another."""
+        with self._lock:
+            return {card.name: s.fallen for card, s in self._sessions.items() if s.fallen}
 
     def times(self, frames: int) -> dict[str, dict[str, float]]:
         """Card name to what its network took, see `Tally.table`; of those that ran.

@@ -17,6 +17,10 @@ class Stopwatch:
         self._worked = time.process_time()
         self._began = time.perf_counter()
 
+    def passed(self) -> float:
+        """Seconds since, by the wall clock."""
+        return time.perf_counter() - self._began
+
     def seconds(self) -> float:
         """Seconds since, without those in which this process waited for others.
 
@@ -24,7 +28,7 @@ class Stopwatch:
         share of the wall clock's time. Where the system does not say how long they waited it is the wall
         clock's.
         """
-        passed = time.perf_counter() - self._began
+        passed = self.passed()
         worked = time.process_time() - self._worked
         return without_waiting(passed, worked, waited() - self._waited)
 

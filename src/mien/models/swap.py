@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.images.operations import namespace
 from mien.models import embed, pictures, swap_cards
 from mien.models.card import Card, Latent, Pixels
 from mien.models.detectors import in_order
@@ -158,17 +159,16 @@ def run(
             raise ValueError(f"{card.name}: {name}: expected {count} rows, one a crop, got {len(rows)}")
     masked = len(card.outputs) > 1
     if not count:
-        return np.empty(crops.shape, np.float32), np.empty(crops.shape[:3], np.float32) if masked else None
+        return crops, crops[..., 0] if masked else None
     tiles = pictures.to_tensor(_apart(crops, times), pixels)
     repeated = {name: np.repeat(rows, times * times, axis=0) for name, rows in conditions.items()}
     results = in_order(card, runtime.session(card).run({**repeated, "target": tiles}))
     faces = pictures.to_pictures(results[0], card.result or Pixels(pixels.side))
-    np.clip(faces, np.float32(0), np.float32(1), out=faces)
-    mask: Float32 | None = None
-    if masked:
-        found = results[1].reshape(len(tiles), pixels.side, pixels.side, 1)
-        mask = np.clip(_together(found, times)[..., 0], np.float32(0), np.float32(1))
-    return _together(faces, times), mask
+    faces = _together(faces.clip(0.0, 1.0), times)
+    if not masked:
+        return faces, None
+    found = results[1].reshape(len(tiles), pixels.side, pixels.side, 1)
+    return faces, _together(found, times)[..., 0].clip(0.0, 1.0)
 
 
 def _wanted(card: Card) -> Latent:
@@ -233,7 +233,8 @@ def _apart(crops: Float32, times: int) -> Float32:
         return crops
     n, height, width, channels = crops.shape
     split = crops.reshape(n, height // times, times, width // times, times, channels)
-    return split.transpose(0, 2, 4, 1, 3, 5).reshape(-1, height // times, width // times, channels)
+    apart = namespace(crops).permute_dims(split, (0, 2, 4, 1, 3, 5))
+    return apart.reshape(-1, height // times, width // times, channels)  # type: ignore[no-any-return]
 
 
 def _together(tiles: Float32, times: int) -> Float32:
@@ -242,5 +243,5 @@ def _together(tiles: Float32, times: int) -> Float32:
         return tiles
     _, height, width, channels = tiles.shape
     split = tiles.reshape(-1, times, times, height, width, channels)
-    joined = split.transpose(0, 3, 1, 4, 2, 5)
-    return np.ascontiguousarray(joined.reshape(-1, height * times, width * times, channels))
+    joined = namespace(tiles).permute_dims(split, (0, 3, 1, 4, 2, 5))
+    return joined.reshape(-1, height * times, width * times, channels)  # type: ignore[no-any-return]

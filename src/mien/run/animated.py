@@ -17,9 +17,10 @@ from mien.media import animation as animations
 from mien.media import clip as clips
 from mien.run import gate
 from mien.run.clock import Clock
-from mien.run.order import Order, edit, opened, parts, prepared, unchanged
+from mien.run.lanes import batches
+from mien.run.order import Order, edit, fallen, opened, parts, prepared, unchanged
 from mien.run.place import kept_in, tracks_home
-from mien.run.render import batches, renderer, together
+from mien.run.render import Renderer, together
 from mien.run.report import EVERY, Meter
 from mien.trust import label
 from mien.types import Event, Finished, Frame, Progress, Started, Warned
@@ -60,11 +61,12 @@ def swap(wanted: Order) -> Generator[Event, None, None]:
             tracks = yield from clock.run("find", finding)
             ready = parts(wanted, cast, runtime, tracks)
             yield from unchanged(wanted, ready, tracks)
-            render = renderer(ready, tracks, runtime, clock.stage)
+            render = Renderer(ready, tracks, runtime, clock.stage)
             batch = together(ready, wanted.settings.device)
             notes = yield from _written(wanted, facts, render, batch, clock)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+        yield from fallen(runtime)
         yield from (Warned(str(job.output), text) for text in (*facts.info.notes, *notes))
         chosen = [t for t in tracks.tracks if any(t.id in part.ids for part in ready)]
         seconds = time.monotonic() - began
@@ -79,6 +81,7 @@ def swap(wanted: Order) -> Generator[Event, None, None]:
             engines=runtime.engines,
             networks=runtime.times(count),
             content=wanted.content,
+            carried=render.carried,
         )
 
 

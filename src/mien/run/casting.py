@@ -78,6 +78,9 @@ def files(job: Job) -> Iterator[Path]:
     for role in job.cast:
         for path in (*role.sources, *role.like):
             yield from source.files(path)
+    for cue in job.cues:
+        for path in cue.sources:
+            yield from source.files(path)
 
 
 def meant(

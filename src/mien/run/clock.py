@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from mien.models.torch_event import Laps
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,6 +29,12 @@ class Clock:
         self._wall: dict[str, float] = {}
         self._cpu: dict[str, float] = {}
         self._open = threading.local()
+        self._laps: Laps | None = None
+        self._thread = 0
+
+    def on_card(self, laps: Laps | None) -> None:
+        """From now on take a card's own time for the stages of this thread, which is the one that uses it."""
+        self._laps, self._thread = laps, threading.get_ident()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -34,12 +43,19 @@ class Clock:
         self._open.inside = (0.0, 0.0)
         wall, cpu = time.perf_counter(), time.thread_time()
         try:
-            yield
+            with self._lap(name):
+                yield
         finally:
             wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
             inner = self._open.inside
             self.add(name, wall - inner[0], cpu - inner[1])
             self._open.inside = (outer[0] + wall, outer[1] + cpu)
+
+    def _lap(self, name: str) -> AbstractContextManager[None]:
+        """The card's time for a stage of its thread."""
+        if self._laps is None or threading.get_ident() != self._thread:
+            return nullcontext()
+        return self._laps.lap(name)
 
     def add(self, name: str, wall: float, cpu: float) -> None:
         """Add seconds to a stage."""
@@ -86,7 +102,10 @@ class Clock:
         return timed
 
     def table(self, frames: int) -> Mapping[str, Mapping[str, float]]:
-        """Stage name to milliseconds a frame (wall and processor) and percent of all stages' wall time."""
+        """Stage name to milliseconds a frame (wall and processor, and a card's own where there is one) and
+        percent of all stages' wall time.
+        """
+        card = {} if self._laps is None else self._laps.seconds()
         with self._lock:
             total = sum(wall for name, wall in self._wall.items() if name) or 1.0
             per = 1000.0 / max(frames, 1)
@@ -95,6 +114,7 @@ class Clock:
                     "ms_per_frame": round(wall * per, 3),
                     "cpu_ms_per_frame": round(self._cpu[name] * per, 3),
                     "percent": round(100.0 * wall / total, 1),
+                    **({"gpu_ms_per_frame": round(card[name] * per, 3)} if name in card else {}),
                 }
                 for name, wall in self._wall.items()
                 if name

@@ -17,6 +17,29 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 U = TypeVar("U")
 
+LOOK = 0.5
+"""Seconds after which a thread that waits looks again. Ctrl-C in the middle of a queue's own bookkeeping can
+lose the call that would wake it."""
+
+
+class Bell:
+    """Wakes a thread that waits for whichever of several queues moves first."""
+
+    def __init__(self) -> None:
+        self._moved = threading.Event()
+
+    def ring(self) -> None:
+        """Say that something has changed."""
+        self._moved.set()
+
+    def first(self, found: Callable[[], T | None]) -> T:
+        """What `found` gives as soon as it gives something; it is asked again after every ring."""
+        while True:
+            self._moved.clear()  # before looking: what changes meanwhile rings again
+            if (one := found()) is not None:
+                return one
+            self._moved.wait(LOOK)
+
 
 class _End:
     """Marks the end of a stream; carries the exception that ended it early."""
@@ -31,10 +54,12 @@ class Prefetch(Generic[T]):
     Args:
         source: What to iterate over; closed in the thread if it is a generator.
         depth: Most items that wait in the queue.
+        bell: Rung when an item waits, or the end.
     """
 
-    def __init__(self, source: Iterable[T], depth: int = 4) -> None:
+    def __init__(self, source: Iterable[T], depth: int = 4, bell: Bell | None = None) -> None:
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._bell = bell
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(source,), name="mien-prefetch", daemon=True)
 
@@ -45,7 +70,7 @@ class Prefetch(Generic[T]):
             for item in items:
                 if self._stop.is_set():
                     break
-                self._queue.put(item)
+                self._put(item)
                 del item  # or the last one lives until the next is ready
                 if self._stop.is_set():
                     break
@@ -58,7 +83,23 @@ class Prefetch(Generic[T]):
         except BaseException as error:
             end.error = end.error or error
         finally:
-            self._queue.put(end)
+            self._put(end)
+
+    def _put(self, item: T | _End) -> None:
+        """Queue an item, waiting while the queue is full."""
+        while True:
+            try:
+                self._queue.put(item, timeout=LOOK)
+            except queue.Full:
+                continue
+            if self._bell is not None:
+                self._bell.ring()
+            return
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next item, or the end, can be had without waiting, by the one thread that iterates."""
+        return not self._queue.empty()
 
     def __enter__(self) -> Prefetch[T]:
         self._thread.start()
@@ -94,19 +135,25 @@ class Drain(Generic[T]):
     Args:
         sink: Called with each item.
         depth: Most items that wait in the queue.
+        bell: Rung when there is more room, and when the sink has failed.
     """
 
-    def __init__(self, sink: Callable[[T], None], depth: int = 4) -> None:
+    def __init__(self, sink: Callable[[T], None], depth: int = 4, bell: Bell | None = None) -> None:
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._depth, self._bell = depth, bell
         self._drop = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, args=(sink,), name="mien-drain", daemon=True)
 
     def _work(self, sink: Callable[[T], None]) -> None:
         while True:
-            item = self._queue.get()
+            try:
+                item = self._queue.get(timeout=LOOK)
+            except queue.Empty:
+                continue
             if isinstance(item, _End):
                 return
+            self._ring()
             if self._drop.is_set():
                 continue
             try:
@@ -114,15 +161,30 @@ class Drain(Generic[T]):
             except BaseException as error:
                 self._error = error
                 self._drop.set()
+                self._ring()
             del item
+
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the sink has failed and nobody knows yet."""
+        return self._error is not None
+
+    def room(self, items: int) -> bool:
+        """Whether so many items can be put without waiting, by the one thread that puts."""
+        return self._queue.qsize() + items <= self._depth
 
     def put(self, item: T) -> None:
         """Queue one item; waits while the queue is full."""
-        self._check()
+        self.check()
         self._queue.put(item)
-        self._check()
+        self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise what the sink failed with, once."""
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -139,7 +201,7 @@ class Drain(Generic[T]):
         self._queue.put(_End())
         self._thread.join()
         if kind is None:
-            self._check()
+            self.check()
 
 
 def mapped(items: Iterable[T], work: Callable[[T], U], workers: int = 1) -> Iterator[U]:

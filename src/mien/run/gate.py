@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -56,11 +56,22 @@ def check(subject: str, frames: Iterable[Frame], cards: tuple[Card, ...], runtim
     """
     if not cards:
         return
-    found = []
-    for frame in frames:
-        scale = min(1.0, SIDE / max(frame.size))
-        size = (max(1, round(frame.size[0] * scale)), max(1, round(frame.size[1] * scale)))
-        found.append(bool(safety.judge(runtime, cards, cpu.thumbnail(frame, size)[None])[0]))
+    refuse(subject, [explicit(frame, cards, runtime) for frame in frames])
+
+
+def refuse(subject: str, found: Sequence[bool]) -> None:
+    """Refuse a clip of whose samples too many were found to be explicit.
+
+    Raises:
+        ContentError: They are.
+    """
     if found and np.mean(found) > MOST:
         problem = f"{sum(found)} of {len(found)} samples are judged to be explicit"
         raise ContentError(subject, problem, "Such clips are not worked on.")
+
+
+def explicit(frame: Frame, cards: tuple[Card, ...], runtime: Runtime) -> bool:
+    """Whether the networks judge a picture to be explicit."""
+    scale = min(1.0, SIDE / max(frame.size))
+    size = (max(1, round(frame.size[0] * scale)), max(1, round(frame.size[1] * scale)))
+    return bool(safety.judge(runtime, cards, cpu.thumbnail(frame, size)[None])[0])

@@ -3,7 +3,7 @@
     FOLDER/
       job.json              the job, its inputs' fingerprints and its id
       result.json           what the finished job reports; written last
-      engines.json          what the networks of the finished segments ran on
+      engines.json          what the finished segments were made with, and how long they are
       lock                  held by the process that works here
       NAME.tracks           pass one, by the id of the analysis
       segments/000003-0000750-0001000.mp4
@@ -22,13 +22,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
 from pydantic import ValidationError
 
 from mien.errors import JobError
+from mien.models import installed
 from mien.settings import Job, Settings
 from mien.types import Segment
 
@@ -46,15 +46,7 @@ def digest(value: object) -> str:
 
 def _program() -> dict[str, object]:
     """What besides the job decides the bytes of its result: the programs."""
-    return {"format": FORMAT, **{name: _version(name) for name in PROGRAMS}}
-
-
-def _version(name: str) -> str:
-    """Version of an installed package; empty where it came without a note of its own, as some builds do."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+    return {"format": FORMAT, **installed.versions(PROGRAMS)}
 
 
 def job_id(job: Job, inputs: Mapping[str, str], cards: Mapping[str, str]) -> str:
@@ -200,6 +192,18 @@ class Folder:
         shutil.rmtree(self.segments, ignore_errors=True)
         return freed - _size(self.segments)
 
+    def remove(self) -> int:
+        """Remove the whole folder if nobody works in it; returns the bytes this freed.
+
+        Raises:
+            JobError: Somebody works here.
+        """
+        with self.locked():
+            freed = _size(self.path)
+            shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)  # Windows keeps the lock file while it is open
+        return freed
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -263,12 +267,7 @@ def find(home: Path, name: str) -> Folder:
 
 def remove(entry: Entry) -> int:
     """Remove a job's folder if nobody works in it; returns the bytes this freed."""
-    folder = Folder(entry.folder)
-    with folder.locked():
-        freed = _size(folder.path)
-        shutil.rmtree(folder.path, ignore_errors=True)
-    shutil.rmtree(folder.path, ignore_errors=True)  # Windows keeps the lock file while it is open
-    return freed
+    return Folder(entry.folder).remove()
 
 
 def write_json(path: Path, value: object) -> None:

@@ -9,17 +9,17 @@ from types import MappingProxyType
 from mien.errors import SettingsError
 from mien.models import deepface, landmark68, swap
 from mien.models.card import Card, Task
-from mien.models.catalogue import Catalogue
+from mien.models.catalogue import Catalogue, near
 from mien.models.mediapipe import FACEMESH
-from mien.settings import Job, Role, Settings
+from mien.settings import Role, Settings
 
 CHANGING: tuple[Task, ...] = ("swap", "enhance", "occlude", "parse")
 """What networks do while frames are changed; all others only look at the clip before that."""
 MESH = "mesh"
 """The swapper that needs no network of its own."""
-_NETWORKS_ONLY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+NETWORKS_ONLY: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "swap": ("size", "morph", "colour"),
+        "swap": ("size", "every", "morph", "colour"),
         "mask": ("padding", "occlusion", "regions", "areas"),
         "enhance": ("model",),
     }
@@ -57,12 +57,12 @@ def analysis(settings: Settings, known: Catalogue) -> tuple[Card, ...]:
 
 
 def cards(
-    job: Job, settings: Settings, known: Catalogue, networks: Sequence[Card | None]
+    roles: Sequence[Role], settings: Settings, known: Catalogue, networks: Sequence[Card | None]
 ) -> tuple[Card, ...]:
     """The cards of every network that a job uses.
 
     Args:
-        job: Its cast is used.
+        roles: Its cast, and what cues make of it.
         settings: The job's, with names resolved.
         known: Where names are looked up.
         networks: Each role's swapper, from `swappers`.
@@ -72,7 +72,7 @@ def cards(
         SettingsError: A setting names a card of another task, or one that does not fit the network.
     """
     found = list(analysis(settings, known))
-    for role, network in zip(job.cast, networks, strict=True):
+    for role, network in zip(roles, networks, strict=True):
         asked = own(role, settings)
         if network is not None:
             found += [network, *_of_latent(network, known)]
@@ -83,14 +83,14 @@ def cards(
     return tuple(dict.fromkeys(found))
 
 
-def swappers(job: Job, settings: Settings, known: Catalogue) -> tuple[Card | None, ...]:
+def swappers(roles: Sequence[Role], settings: Settings, known: Catalogue) -> tuple[Card | None, ...]:
     """Each role's `swapper`; a `.dfm` file, which may be large, is read once."""
     found: dict[str, Card | None] = {}
-    for role in job.cast:
+    for role in roles:
         asked = own(role, settings)
         if asked.swap.model not in found:
             found[asked.swap.model] = swapper(asked, known)
-    return tuple(found[own(role, settings).swap.model] for role in job.cast)
+    return tuple(found[own(role, settings).swap.model] for role in roles)
 
 
 def swapper(settings: Settings, known: Catalogue) -> Card | None:
@@ -116,7 +116,7 @@ def unheeded(settings: Settings) -> tuple[str, ...]:
     plain = Settings()
     return tuple(
         f"{group}.{name}"
-        for group, names in _NETWORKS_ONLY.items()
+        for group, names in NETWORKS_ONLY.items()
         for name in names
         if getattr(getattr(settings, group), name) != getattr(getattr(plain, group), name)
     )
@@ -150,11 +150,12 @@ def _changing(settings: Settings) -> Iterator[Wish]:
 def _granted(wish: Wish, known: Catalogue, *others: str) -> Card:
     """The card a setting names, if it is one for the setting."""
     fitting = [c for c in known.of(wish.task) if not wish.families or c.family in wish.families]
-    names = ", ".join((*others, *(c.name for c in fitting)))
+    fine = (*others, *(c.name for c in fitting))
     card = known.card(wish.name) if wish.name in {c.name for c in known} else None
     if card is None or card not in fitting:
         problem = f"{wish.name} is a model for another task" if card else f"there is no model {wish.name!r}"
-        raise SettingsError(wish.field, problem, f"Use one of: {names}.")
+        meant = "" if card else near(wish.name, fine)
+        raise SettingsError(wish.field, problem, f"{meant}Use one of: {', '.join(fine)}.")
     return card
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mien.errors import JobError, MediaError
 from mien.media.failure import media_error
 from mien.models.deepface import SUFFIX
 from mien.models.store import default_home
-from mien.settings import Job, Swap
+from mien.settings import Job, Swap, Value
 
 
 def jobs_home(home: Path | None = None) -> Path:
@@ -39,7 +39,21 @@ def absolute(job: Job) -> Job:
     )
     settings = job.settings.model_copy(update={"swap": _swap(job.settings.swap)})
     places = {"target": _absolute(job.target), "output": _absolute(job.output)}
-    return job.model_copy(update={**places, "cast": cast, "settings": settings})
+    cues = tuple(
+        cue.model_copy(
+            update={
+                "sources": tuple(map(_absolute, cue.sources)),
+                "values": {name: _value(name, value) for name, value in cue.values.items()},
+            }
+        )
+        for cue in job.cues
+    )
+    return job.model_copy(update={**places, "cast": cast, "cues": cues, "settings": settings})
+
+
+def _value(name: str, value: Value) -> Value:
+    """A cue's value, where it is the path of a swapper an absolute one."""
+    return _swap(Swap(model=value)).model if name == "swap.model" and isinstance(value, str) else value
 
 
 def _swap(swap: Swap) -> Swap:
@@ -51,6 +65,21 @@ def _swap(swap: Swap) -> Swap:
 
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path.expanduser()))
+
+
+def stamp(path: Path) -> Hashable:
+    """When a file was written and its size, of a folder those of what lies in it; None where there is none.
+
+    Other content under the same name has another stamp.
+    """
+    try:
+        facts = path.stat()
+        if not path.is_dir():
+            return facts.st_mtime_ns, facts.st_size
+        with os.scandir(path) as found:
+            return tuple(sorted((e.name, e.stat().st_mtime_ns, e.stat().st_size) for e in found))
+    except OSError:
+        return None
 
 
 def check_output(output: Path, inputs: tuple[Path, ...]) -> None:

@@ -15,7 +15,7 @@ from mien.media.clip import Clip, FrameIndex
 from mien.media.decode import frames
 from mien.media.failure import media_error
 from mien.run import casting
-from mien.types import Array, Tracks
+from mien.types import Array, Float64, Tracks
 
 GAP = 8
 LINE = 20
@@ -92,7 +92,7 @@ def everybody(clip: Clip, index: FrameIndex, tracks: Tracks, path: Path) -> int:
     views = people.contact(tracks)
     if not views:
         return 0
-    looks = {view.track: _looked(clip, index, view) for view in views}
+    looks = {view.track: looked(clip, index, view.frame, view.box) for view in views}
     told = casting.persons(tracks, index, clip)
     cast = [(looks[p.view.track], _person(f"person{p.number}", told)) for p in people.cast(tracks)]
     rows = [
@@ -119,15 +119,26 @@ def _person(name: str, told: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _looked(clip: Clip, index: FrameIndex, view: people.View) -> Array:
-    """The picture of a face."""
-    box = geometry.square(geometry.expand(view.box, 1.5))
-    scale = FACE / float(box[2] - box[0])
-    onto = geometry.scaling(scale, scale, (-float(box[0]) * scale, -float(box[1]) * scale))
-    for frame in frames(clip, index, view.frame, view.frame + 1, writable=False):
-        rgb = cpu.crop(frame, onto, (FACE, FACE))
+def looked(clip: Clip, index: FrameIndex, number: int, box: Float64, side: int = FACE) -> Array:
+    """The picture of a face with some of what is around it.
+
+    Args:
+        clip: The clip.
+        index: Its frames.
+        number: The frame to look at.
+        box: (4,) the face in display pixels.
+        side: Of the picture in pixels.
+
+    Returns:
+        (side, side, 3) uint8 R'G'B'; grey where the frame cannot be decoded again.
+    """
+    around = geometry.square(geometry.expand(box, 1.5))
+    scale = side / float(around[2] - around[0])
+    onto = geometry.scaling(scale, scale, (-float(around[0]) * scale, -float(around[1]) * scale))
+    for frame in frames(clip, index, number, number + 1, writable=False):
+        rgb = cpu.crop(frame, onto, (side, side))
         return np.asarray(np.rint(np.clip(rgb, 0.0, 1.0) * 255.0), np.uint8)
-    return np.full((FACE, FACE, 3), 96, np.uint8)  # the frame cannot be decoded again
+    return np.full((side, side, 3), 96, np.uint8)
 
 
 def before_after(before: Path, after: Path, path: Path, moments: int = 4, width: int = 480) -> None:

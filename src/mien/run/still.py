@@ -16,9 +16,9 @@ from mien.models import detect, landmark68
 from mien.models.runtime import Runtime
 from mien.run import casting, gate
 from mien.run.clock import Clock
-from mien.run.order import Cast, Order, edit, opened, parts, prepared, weaker
+from mien.run.order import Cast, Order, edit, fallen, opened, parts, prepared, weaker
 from mien.run.place import check_folder, check_output
-from mien.run.render import renderer
+from mien.run.render import Renderer
 from mien.run.report import Meter
 from mien.settings import Job
 from mien.trust import label
@@ -57,6 +57,7 @@ def swap(wanted: Order) -> Generator[Event, None, None]:
                 done, faces, most = done + 1, faces + count, max(most, count)
                 yield from (Warned(str(picture), text) for text in notes)
             yield from meter.at(number)
+        yield from fallen(runtime)
         engines, networks = runtime.engines, runtime.times(max(done, 1))
     if not done:
         raise MediaError(job.target, "holds no picture that can be read", "The warnings say why.")
@@ -142,7 +143,7 @@ def _changed(
         with clock.stage("embed"):
             tracks = casting.recognised(frame, tracks, runtime, wanted.embedder)
     ready = parts(wanted, cast, runtime, tracks, partial)
-    renderer(ready, tracks, runtime, clock.stage)([frame])
+    Renderer(ready, tracks, runtime, clock.stage)([frame])
     return sum(len(part.ids) for part in ready), tuple(weaker(ready))
 
 

@@ -20,7 +20,7 @@ from mien.run.place import absolute, check_output
 from mien.settings import Encode, Job, Role, Settings
 from mien.types import Event, Warned
 
-__all__ = ["analyse", "swap"]
+__all__ = ["analyse", "check", "swap"]
 
 
 def swap(job: Job, *, folder: Path | None = None, home: Path | None = None) -> Generator[Event, None, None]:
@@ -37,19 +37,18 @@ def swap(job: Job, *, folder: Path | None = None, home: Path | None = None) -> G
         MienError: See `mien.errors`; nothing but whole files appears under the output's name.
     """
     job = absolute(job)
-    _check(job)
+    check(job)
     wanted = order(job, home)
     kind = sequence.kind(job.target)
     if kind not in ("image", "sequence"):
-        check_output(
-            job.output, (job.target, *(path for role in job.cast for path in (*role.sources, *role.like)))
-        )
+        shown = [path for role in job.cast for path in (*role.sources, *role.like)]
+        check_output(job.output, (job.target, *shown, *(path for cue in job.cues for path in cue.sources)))
     if kind == "other":
         yield from _once(video.swap(wanted, folder.expanduser().absolute() if folder else None))
         return
-    if job.start or job.end:
-        advice = "Leave them out for pictures and animations."
-        raise SettingsError("start, end", "work on videos only", advice)
+    if job.start or job.end or job.cues:
+        asked = "cues" if job.cues else "start, end"
+        raise SettingsError(asked, "work on videos only", "Leave them out for pictures and animations.")
     with closing(animated.swap(wanted) if kind == "animation" else still.swap(wanted)) as work:
         yield next(work)
         yield from _idle(job, folder)
@@ -68,8 +67,12 @@ def _once(events: Generator[Event, None, None]) -> Generator[Event, None, None]:
             yield event
 
 
-def _check(job: Job) -> None:
-    """What can be seen to be wrong before a file is opened."""
+def check(job: Job) -> None:
+    """See what can be seen to be wrong before a file is opened.
+
+    Raises:
+        SettingsError: A role has no source, or nobody is named rightly.
+    """
     shown = [bool(role.sources) or _knows(role, job.settings) for role in job.cast]
     if not all(shown) or not shown:
         advice = "Give at least one picture or video of the new face, with --source or --role."
@@ -96,7 +99,7 @@ def _idle(job: Job, folder: Path | None) -> Iterator[Warned]:
 
 def analyse(
     target: Path,
-    output: Path,
+    output: Path | None = None,
     settings: Settings | None = None,
     *,
     sheet_path: Path | None = None,
@@ -108,7 +111,7 @@ def analyse(
 
     Args:
         target: The video.
-        output: The tracks file to write.
+        output: The tracks file to write; None where the cache's own is enough.
         settings: How faces are found and followed.
         sheet_path: A picture to write that shows everybody: persons, and tracks with their ids.
         start: First moment, as in `Job`.
@@ -118,7 +121,8 @@ def analyse(
     Raises:
         MediaError: The video cannot be read or an output cannot be written.
     """
-    target, output = target.expanduser().absolute(), output.expanduser().absolute()
+    target = target.expanduser().absolute()
+    output = output.expanduser().absolute() if output is not None else None
     for path in (output, sheet_path):
         if path is not None:
             check_output(path.expanduser().absolute(), (target,))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mien.faces import mesh
 from mien.models import deepface, swap
 from mien.models.card import Card
-from mien.settings import Settings
+from mien.settings import Enhance, Mask, Settings, Swap
 from mien.stages.describe import topology
 from mien.stages.patch import ANYBODY, Conditions, Look
 from mien.types import Identity, Track
@@ -35,14 +35,24 @@ def look(runtime: Runtime, identity: Identity, network: Card | None, settings: S
     if network is not None and network.family != deepface.FAMILY:
         source = swap.latent(runtime, network, identity)
         conditions[ANYBODY] = swap.condition(runtime, network, source)
-    return Look(
+    made = Look(Swap(), Mask(), Enhance(), texture=texture, network=network, conditions=conditions)
+    return styled(made, settings)
+
+
+def styled(look: Look, settings: Settings) -> Look:
+    """The same identity for the same swapper, with other settings.
+
+    Args:
+        look: From `look`, not from `onto`: what was mixed for certain people would stay.
+        settings: Its `swap`, `mask` and `enhance` groups are used.
+    """
+    mixed = look.network is not None and mixing(look.network)
+    return replace(
+        look,
         swap=settings.swap,
         mask=settings.mask,
         enhance=settings.enhance,
-        texture=texture,
-        network=network,
-        conditions=conditions,
-        opacity=1.0 if network is not None and mixing(network) else min(settings.swap.strength, 1.0),
+        opacity=1.0 if mixed else min(settings.swap.strength, 1.0),
     )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.faces import anatomy, blend
-from mien.images import cpu, geometry
+from mien.images import geometry, operations
+from mien.images.operations import namespace
 from mien.models import mask
 from mien.settings import Mask
 from mien.types import Float32, Float64
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def squares(
     runtime: Runtime, patches: Sequence[Patch], where: Sequence[Float64], crops: Float32, faces: Float32
-) -> Float32:
+) -> tuple[Float32, list[Float64]]:
     """Masks of swapped faces.
 
     The box and the areas come from geometry, what covers a face is sought in the untouched crop, its regions
@@ -35,15 +36,19 @@ def squares(
         faces: (N, S, S, 3) R'G'B', swapped.
 
     Returns:
-        Float32 (N, S, S) in [0, 1].
+        Float32 (N, S, S) in [0, 1], and for each face the box (4,) in its square that geometry leaves, the
+        whole square where it leaves nothing.
     """
     side = crops.shape[1]
-    shown = np.stack([_box(patch.look.mask, side) for patch in patches])
+    drawn = [_plain(patch.look.mask, side) for patch in patches]
     for k, (patch, matrix) in enumerate(zip(patches, where, strict=True)):
         areas = patch.look.mask.areas
         if areas:
             points = geometry.apply(matrix, patch.dense[list(anatomy.SIXTY_EIGHT), :2])
-            np.minimum(shown[k], mask.area_mask(points, areas, (side, side)), out=shown[k])
+            drawn[k] = np.minimum(drawn[k], mask.area_mask(points, areas, (side, side)))
+    boxes = [_box(one) for one in drawn]
+    there = {id(one): operations.like(one, crops) for one in drawn}  # most are one and the same
+    shown = [there[id(one)] for one in drawn]
     for names, rows in _asking(patches, lambda m: m.occlusion):
         cards = [runtime.catalogue.card(name.strip()) for name in names.split(",")]
         _least(shown, rows, mask.occlusion(runtime, cards, crops[rows]))
@@ -51,7 +56,7 @@ def squares(
         classes = mask.classes(runtime, runtime.catalogue.card(parser), faces[rows])
         for k, found in zip(rows, classes, strict=True):
             _least(shown, [k], mask.region_mask(found[None], patches[k].look.mask.regions))
-    return shown
+    return namespace(crops).stack(shown), boxes
 
 
 def _asking(patches: Sequence[Patch], what: Callable[[Mask], str]) -> list[tuple[str, list[int]]]:
@@ -63,15 +68,23 @@ def _asking(patches: Sequence[Patch], what: Callable[[Mask], str]) -> list[tuple
     return list(groups.items())
 
 
-def _least(shown: Float32, rows: Sequence[int], found: Float32) -> None:
+def _least(shown: list[Float32], rows: Sequence[int], found: Float32) -> None:
     """Take a mask of another size into account, its edge softened as far as fits a face."""
-    side = shown.shape[1]
+    side = shown[0].shape[0]
     for k, one in zip(rows, found, strict=True):
-        soft = mask.soften(cpu.resize(one, (side, side)), side)
-        np.minimum(shown[k], soft, out=shown[k])
+        soft = mask.soften(operations.of(one).resize(one, (side, side)), side)
+        shown[k] = namespace(soft).minimum(shown[k], soft)
 
 
-def _box(settings: Mask, side: int) -> Float32:
+def _box(drawn: Float32) -> Float64:
+    """(4,) what a mask reaches, or all of it where it reaches nothing."""
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    if not len(rows):
+        return np.array([0.0, 0.0, *drawn.shape[::-1]])
+    return np.array([columns[0], rows[0], columns[-1] + 1.0, rows[-1] + 1.0])
+
+
+def _plain(settings: Mask, side: int) -> Float32:
     """(side, side) the square without its rim; shrinking takes from all sides, growing gives padding back."""
     top, right, bottom, left = (float(np.clip(p - settings.grow, 0.0, 1.0)) for p in settings.padding)
     return mask.box(side, settings.feather, (top, right, bottom, left))

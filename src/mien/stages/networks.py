@@ -8,18 +8,21 @@ is pasted without a further resampling.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from mien.faces import blend, tone
-from mien.images import cpu, geometry
+from mien.images import cpu, geometry, operations
+from mien.images.operations import is_tensor, namespace
+from mien.images.sampling import Border
 from mien.models import deepface, enhance, swap
 from mien.models.pictures import aligned, looked_at
-from mien.stages import masks
-from mien.stages.patch import Conditions, Painting, Patch, Timed
+from mien.stages import carry, masks
+from mien.stages.patch import Conditions, Painting, Patch, Square, Timed
 from mien.types import Array, Float32, Float64
 
 if TYPE_CHECKING:
@@ -33,32 +36,51 @@ REACH = 0.04
 weak at the edge of what they see."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Square:
-    """A new face as the chain has made it so far."""
-
-    patch: Patch
-    rgb: Float32
-    """(S, S, 3) R'G'B'."""
-    matrix: Float64
-    """(2, 3) display pixels to pixels of `rgb`."""
-    mask: Float32
-    """(M, M) 0 to 1, where the new face is shown."""
-    where: Float64
-    """(2, 3) display pixels to pixels of `mask`."""
-
-
-def paintings(runtime: Runtime, patches: Sequence[Patch], timed: Timed) -> list[Painting]:
+def paintings(runtime: Runtime, patches: Sequence[Patch], timed: Timed) -> tuple[list[Painting], int]:
     """New faces, each in an upright crop of its frame.
 
     Args:
         runtime: Where the networks run.
         patches: Faces whose looks have a network. Frames are read only.
-        timed: Told the stages `crop`, `swap`, `enhance`, `mask` and `blend`.
+        timed: Told the stages `crop`, `swap`, `enhance`, `mask`, `carry` and `blend`.
+
+    Returns:
+        The faces, and how many of them were carried from others.
     """
-    squares = _together(patches, _swap_key, lambda group: _swapped(runtime, group, timed))
+    sides = carry.between(patches)
+    made = _made(runtime, patches, [k for k in range(len(patches)) if k not in sides], timed)
+    with timed("carry") if sides else nullcontext():
+        carried = _carried(patches, sides, made)
+    made |= carried
+    made |= _made(runtime, patches, [k for k in sides if k not in carried], timed)
+    squares = [made[k] for k in range(len(patches))]
+    with timed("crop"):
+        cuts = [_uncut(square, k) for k, square in enumerate(squares)]
+    return _together(cuts, lambda cut: cut.key, lambda group: _finished(group, timed)), len(carried)
+
+
+def _made(runtime: Runtime, patches: Sequence[Patch], rows: Sequence[int], timed: Timed) -> dict[int, Square]:
+    """New faces by the networks, by row."""
+    squares = _together([patches[k] for k in rows], _swap_key, lambda group: _swapped(runtime, group, timed))
     squares = _together(squares, _enhance_key, lambda group: _enhanced(runtime, group, timed))
-    return [_finished(square, timed) for square in squares]
+    return dict(zip(rows, squares, strict=True))
+
+
+def _carried(
+    patches: Sequence[Patch], sides: Mapping[int, tuple[int, int]], made: Mapping[int, Square]
+) -> dict[int, Square]:
+    """New faces from those before and after them, by row; without those that cannot be had so."""
+    views: dict[int, carry.View] = {}
+    for row in {*sides, *(k for pair in sides.values() for k in pair)}:
+        network = patches[row].look.network
+        views[row] = carry.view(patches[row], network.template if network else "")
+    found: dict[int, Square] = {}
+    for row, pair in sides.items():
+        near = carry.nearness(row, pair, patches)
+        parts = [(made[k], views[k], weight) for k, weight in zip(pair, near, strict=True)]
+        if (square := carry.carried(patches[row], views[row], parts)) is not None:
+            found[row] = square
+    return found
 
 
 def _swap_key(patch: Patch) -> Hashable:
@@ -101,19 +123,26 @@ def _swapped(runtime: Runtime, patches: list[Patch], timed: Timed) -> list[Squar
             faces, _ = swap.run(runtime, card, conditions, crops)
             own = None  # blended in already, by the network itself
     with timed("mask"):
-        shown = masks.squares(runtime, patches, where, crops, faces)
+        shown, boxes = masks.squares(runtime, patches, where, crops, faces)
         if own is not None:
-            shown = np.minimum(shown, own)
+            shown = namespace(shown).minimum(shown, own)
     return [
-        Square(patch, face, matrix, mask, matrix)
-        for patch, face, matrix, mask in zip(patches, faces, where, shown, strict=True)
+        Square(patch, face, matrix, mask, matrix, box)
+        for patch, face, matrix, mask, box in zip(patches, faces, where, shown, boxes, strict=True)
     ]
 
 
 def _cut(patches: Sequence[Patch], matrices: Sequence[Float64], side: int) -> Float32:
-    """(N, side, side, 3) crops of the untouched frames."""
-    crops = [cpu.crop(p.frame, m, (side, side)) for p, m in zip(patches, matrices, strict=True)]
-    return np.clip(np.stack(crops), np.float32(0), np.float32(1))
+    """(N, side, side, 3) crops of the untouched frames, clipped to [0, 1]."""
+    return _crops(patches, matrices, (side, side)).clip(0.0, 1.0)
+
+
+def _crops(patches: Sequence[Patch], matrices: Sequence[Float64], size: tuple[int, int]) -> Float32:
+    """(N, h, w, 3) crops of the untouched frames."""
+    frames = [patch.frame for patch in patches]
+    if is_tensor(frames[0].planes[0]):
+        return operations.of(frames[0]).crops(frames, np.stack(matrices), size)  # type: ignore[no-any-return]
+    return _batch([cpu.crop(f, m, size) for f, m in zip(frames, matrices, strict=True)])
 
 
 def _stacked(conditions: Sequence[Conditions]) -> dict[str, Array]:
@@ -131,56 +160,111 @@ def _enhanced(runtime: Runtime, squares: list[Square], timed: Timed) -> list[Squ
     with timed("crop"):
         where = [aligned(square.patch.points, card.template, side) for square in squares]
         around = _cut([square.patch for square in squares], where, side)
-        given = np.stack([_laid(s, a, m) for s, a, m in zip(squares, around, where, strict=True)])
+        given = _laid(squares, around, where)
     with timed("enhance"):
         restored = enhance.run(runtime, card, given, asked.fidelity)
-    rim = masks.rim(side, REACH)[..., None]
     share = np.array([s.patch.look.enhance.blend for s in squares], np.float32)[:, None, None, None]
-    mixed = given + (share * rim) * (restored - given)
+    mixed = given + operations.like(share * masks.rim(side, REACH)[..., None], given) * (restored - given)
     return [
-        Square(square.patch, rgb, matrix, square.mask, square.where)
+        replace(square, rgb=rgb, matrix=matrix)
         for square, rgb, matrix in zip(squares, mixed, where, strict=True)
     ]
 
 
-def _laid(square: Square, around: Float32, matrix: Float64) -> Float32:
-    """A new face laid over another square's untouched crop."""
-    size = (around.shape[1], around.shape[0])
-    face = _warped(square.rgb, geometry.compose(matrix, geometry.invert(square.matrix)), size)
-    onto = geometry.compose(matrix, geometry.invert(square.where))
-    mask = cpu.warp(square.mask, onto, size, border="zero")[..., None]
-    return np.asarray(around + mask * (face - around), np.float32)
+def _laid(squares: Sequence[Square], around: Float32, matrices: Sequence[Float64]) -> Float32:
+    """(N, side, side, 3) new faces laid over other squares' untouched crops."""
+    size = (around.shape[2], around.shape[1])
+    faces = _warped(squares, matrices, size)
+    return around + _masks(squares, matrices, size)[..., None] * (faces - around)
 
 
-def _warped(rgb: Float32, matrix: Float64, size: tuple[int, int]) -> Float32:
-    """A picture through an affine, in [0, 1]; sharper than bilinear where it is enlarged."""
-    enlarged = geometry.affine_scale(matrix) > 1.0
-    warped = cpu.warp(rgb, matrix, size, cubic=enlarged)
-    return np.clip(warped, np.float32(0), np.float32(1)) if enlarged else warped
+def _warped(squares: Sequence[Square], matrices: Sequence[Float64], size: tuple[int, int]) -> Float32:
+    """(N, h, w, 3) new faces where these affines from display pixels lead, in [0, 1].
+
+    Sharper than bilinear where a square is enlarged.
+    """
+    onto = [geometry.compose(m, geometry.invert(s.matrix)) for s, m in zip(squares, matrices, strict=True)]
+    items = list(zip((s.rgb for s in squares), onto, strict=True))
+
+    def work(group: list[tuple[Float32, Float64]]) -> list[Float32]:
+        enlarged = geometry.affine_scale(group[0][1]) > 1.0
+        done = _warps(group, size, cubic=enlarged)
+        return list(done.clip(0.0, 1.0) if enlarged else done)
+
+    warped = _together(items, lambda item: (item[0].shape, geometry.affine_scale(item[1]) > 1.0), work)
+    return _batch(warped)
 
 
-def _finished(square: Square, timed: Timed) -> Painting:
-    """The face on the frame's own pixels, with the colours and the grain of the target."""
-    patch, look = square.patch, square.patch.look
+def _masks(squares: Sequence[Square], matrices: Sequence[Float64], size: tuple[int, int]) -> Float32:
+    """(N, h, w) the masks there."""
+    onto = [geometry.compose(m, geometry.invert(s.where)) for s, m in zip(squares, matrices, strict=True)]
+    items = list(zip((s.mask for s in squares), onto, strict=True))
+    warped = _together(items, lambda item: item[0].shape, lambda group: list(_warps(group, size, "zero")))
+    return _batch(warped)
+
+
+def _batch(pictures: Sequence[Float32]) -> Float32:
+    """(N, ...) pictures of one shape; of a single one nothing is copied."""
+    return pictures[0][None] if len(pictures) == 1 else namespace(pictures[0]).stack(pictures)
+
+
+def _warps(
+    items: Sequence[tuple[Float32, Float64]],
+    size: tuple[int, int],
+    border: Border = "replicate",
+    cubic: bool = False,
+) -> Float32:
+    """Pictures of one shape through affines."""
+    ops, pictures = operations.of(items[0][0]), [picture for picture, _ in items]
+    if not is_tensor(pictures[0]):
+        return _batch([ops.warp(p, m, size, border=border, cubic=cubic) for p, m in items])
+    matrices = np.stack([m for _, m in items])
+    return ops.warps(_batch(pictures), matrices, size, border=border, cubic=cubic)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Uncut:
+    """A new face, and the crop of its frame that it goes into."""
+
+    square: Square
+    matrix: Float64
+    """(2, 3) display pixels to crop pixels."""
+    size: tuple[int, int]
+    key: Hashable
+    """What faces must share to be finished together."""
+
+
+def _uncut(square: Square, number: int) -> _Uncut:
+    """Where a face goes; those of the processor are finished one by one."""
+    look = square.patch.look
+    matrix, size = geometry.upright(_reach(square))
+    if not is_tensor(square.rgb):
+        return _Uncut(square, matrix, size, number)
+    key = size, look.swap.colour, look.swap.light, look.swap.grain, bool(look.enhance.model)
+    return _Uncut(square, matrix, size, key)
+
+
+def _finished(cuts: list[_Uncut], timed: Timed) -> list[Painting]:
+    """Faces on the frames' own pixels, with the colours and the grain of their targets."""
+    squares, matrices, size = [c.square for c in cuts], [c.matrix for c in cuts], cuts[0].size
+    look = squares[0].patch.look
     with timed("crop"):
-        matrix, size = geometry.upright(_reach(square))
-        target = cpu.crop(patch.frame, matrix, size)
+        targets = _crops([s.patch for s in squares], matrices, size)
     with timed("blend"):
-        face = _warped(square.rgb, geometry.compose(matrix, geometry.invert(square.matrix)), size)
-        onto = geometry.compose(matrix, geometry.invert(square.where))
-        mask = np.clip(cpu.warp(square.mask, onto, size, border="zero"), np.float32(0), np.float32(1))
-        face = tone.match(face, target, mask, look.swap.colour, look.swap.light)
+        faces = _warped(squares, matrices, size)
+        shares = _masks(squares, matrices, size).clip(0.0, 1.0)
+        faces = tone.match(faces, targets, shares, look.swap.colour, look.swap.light)
         restored = bool(look.enhance.model)
-        face = blend.match_detail(face, target, mask, look.swap.grain, damp=not restored)
-        if look.opacity < 1.0:
-            mask = mask * np.float32(look.opacity)
-    return Painting(np.ascontiguousarray(face, np.float32), mask, matrix)
+        faces = blend.match_detail(faces, targets, shares, look.swap.grain, damp=not restored)
+        shown = np.array([s.patch.look.opacity * s.patch.look.shown for s in squares], np.float32)
+        if (shown < 1.0).any():
+            shares = shares * operations.like(shown[:, None, None], shares)
+    if not is_tensor(faces):
+        faces = np.ascontiguousarray(faces, np.float32)
+    return [Painting(f, m, c.matrix) for f, m, c in zip(faces, shares, cuts, strict=True)]
 
 
 def _reach(square: Square) -> Float64:
-    """(4,) box in display pixels of what the mask reaches, or of the square where it reaches nothing."""
-    rows, columns = np.flatnonzero(square.mask.any(axis=1)), np.flatnonzero(square.mask.any(axis=0))
-    height, width = square.mask.shape
-    low = (float(columns[0]), float(rows[0])) if len(rows) else (0.0, 0.0)
-    high = (float(columns[-1]) + 1.0, float(rows[-1]) + 1.0) if len(rows) else (float(width), float(height))
-    return geometry.box_of(geometry.apply(geometry.invert(square.where), geometry.corners((*low, *high))))
+    """(4,) box in display pixels of what the mask may reach."""
+    corners = geometry.corners(tuple(square.reach))
+    return geometry.box_of(geometry.apply(geometry.invert(square.where), corners))

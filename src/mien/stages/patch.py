@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from mien.faces import mesh
-from mien.images import cpu, geometry
+from mien.images import geometry, operations
 from mien.models.card import Card
 from mien.settings import Enhance, Mask, Swap
 from mien.types import Array, Faces, Float32, Float64, Frame
@@ -44,6 +44,8 @@ class Look:
     """Track id to what the network takes for the identity on that track; `ANYBODY` for all others."""
     opacity: float = 1.0
     """Share of the new face where strength cannot be mixed into the identity."""
+    shown: float = 1.0
+    """How much of the new face is shown, 0 to 1."""
 
     def condition(self, track: int) -> Conditions:
         """What the network takes for a track."""
@@ -63,6 +65,23 @@ class Patch:
     look: Look
     track: int = ANYBODY
     """The track it belongs to; `ANYBODY` where it belongs to none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Square:
+    """A new face as the chain has made it so far."""
+
+    patch: Patch
+    rgb: Float32
+    """(S, S, 3) R'G'B'."""
+    matrix: Float64
+    """(2, 3) display pixels to pixels of `rgb`."""
+    mask: Float32
+    """(M, M) 0 to 1, where the new face is shown."""
+    where: Float64
+    """(2, 3) display pixels to pixels of `mask`."""
+    reach: Float64
+    """(4,) the box in pixels of `mask` outside which it is zero."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,5 +117,35 @@ def moved(dense: Float64, matrix: Float64) -> Float64:
 def paint(patches: Sequence[Patch], paintings: Sequence[Painting]) -> None:
     """Paste every face into its frame; the smallest first, so that nearer faces cover it."""
     size = [float(geometry.area(geometry.box_of(patch.dense[:, :2]))) for patch in patches]
-    for k in np.argsort(size, kind="stable"):
-        cpu.paste(patches[k].frame, paintings[k].rgb, paintings[k].mask, paintings[k].matrix)
+    rows = [int(k) for k in np.argsort(size, kind="stable")]
+    if not any(operations.is_tensor(patch.frame.planes[0]) for patch in patches):
+        for k in rows:
+            frame, new = patches[k].frame, paintings[k]
+            operations.of(frame).paste(frame, new.rgb, new.mask, new.matrix)
+        return
+    for turn in _turns([patches[k].frame for k in rows]):
+        _paste([patches[rows[k]].frame for k in turn], [paintings[rows[k]] for k in turn])
+
+
+def _turns(frames: Sequence[Frame]) -> list[list[int]]:
+    """The numbers of frames, each frame once a turn: its first first."""
+    met: dict[int, int] = {}
+    turns: list[list[int]] = []
+    for k, frame in enumerate(frames):
+        turn = met[id(frame)] = met.get(id(frame), -1) + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(k)
+    return turns
+
+
+def _paste(frames: Sequence[Frame], paintings: Sequence[Painting]) -> None:
+    """Paste a face into each frame of tensors: those of one size together."""
+    sizes: dict[tuple[int, ...], list[int]] = {}
+    for k, new in enumerate(paintings):
+        sizes.setdefault(tuple(new.mask.shape), []).append(k)
+    for alike in sizes.values():
+        xp = operations.namespace(paintings[alike[0]].rgb)
+        rgb, masks = (xp.stack([getattr(paintings[k], n) for k in alike]) for n in ("rgb", "mask"))
+        matrices = np.stack([paintings[k].matrix for k in alike])
+        operations.of(rgb).pastes([frames[k] for k in alike], rgb, masks, matrices)

@@ -1,0 +1,180 @@
+// @ts-check
+/** What lies over the page: dialogs, menus and short messages. */
+import { Failure } from "./api.js";
+import { button, h, icon } from "./dom.js";
+
+/**
+ * A dialog; resolves with what `close` was given, or null.
+ * @param {string} title
+ * @param {(close: (value: any) => void) => {body: Node[], foot?: Node[]}} build
+ * @param {{width?: string, onClose?: () => void}} [options]
+ * @returns {Promise<any>}
+ */
+export function dialog(title, build, options = {}) {
+  return new Promise((resolve) => {
+    let answer = /** @type {any} */ (null);
+    const box = /** @type {HTMLDialogElement} */ (h("dialog", { "aria-label": title }));
+    const close = (/** @type {any} */ value) => {
+      answer = value;
+      box.close();
+    };
+    const { body, foot } = build(close);
+    box.append(
+      h("div", { class: "dialog-head" }, h("h2", { text: title }), button({ icon: "close", label: "Close", run: () => close(null) })),
+      h("div", { class: "dialog-body" }, ...body),
+    );
+    if (foot) box.append(h("div", { class: "dialog-foot" }, ...foot));
+    if (options.width) box.style.width = options.width;
+    box.addEventListener("close", () => {
+      box.remove();
+      options.onClose?.();
+      resolve(answer);
+    });
+    box.addEventListener("click", (e) => {
+      const r = box.getBoundingClientRect();
+      const outside = e.clientX < r.left || e.clientX > r.right || e.clientY < r.top || e.clientY > r.bottom;
+      if (e.target === box && outside) close(null);
+    });
+    document.body.append(box);
+    box.showModal();
+  });
+}
+
+/**
+ * Ask a question with one way to go on.
+ * @param {string} title
+ * @param {string} text
+ * @param {string} yes
+ * @param {boolean} [bad]  Whether something is lost.
+ * @returns {Promise<boolean>}
+ */
+export async function confirm(title, text, yes, bad = false) {
+  const answer = await dialog(title, (close) => ({
+    body: [h("p", { text })],
+    foot: [
+      button({ text: "Cancel", label: "Cancel", run: () => close(false) }),
+      button({ text: yes, label: yes, class: bad ? "main" : "main", run: () => close(true) }),
+    ],
+  }), { width: "400px" });
+  return Boolean(answer);
+}
+
+/**
+ * Ask for a line of text.
+ * @param {string} title
+ * @param {string} label
+ * @param {string} value
+ * @returns {Promise<string | null>}
+ */
+export function ask(title, label, value) {
+  return dialog(title, (close) => {
+    const field = h("input", { type: "text", value, "aria-label": label });
+    const form = h("form", { class: "column", on: { submit: (/** @type {Event} */ e) => {
+      e.preventDefault();
+      if (field.value.trim()) close(field.value.trim());
+    } } }, h("label", { text: label }), field);
+    setTimeout(() => field.select());
+    return {
+      body: [form],
+      foot: [
+        button({ text: "Cancel", label: "Cancel", run: () => close(null) }),
+        button({ text: "OK", label: "OK", class: "main", run: () => field.value.trim() && close(field.value.trim()) }),
+      ],
+    };
+  }, { width: "360px" });
+}
+
+/**
+ * A menu at a button or at the pointer.
+ * @param {HTMLElement | MouseEvent} at
+ * @param {({text: string, icon?: string, run: () => void, disabled?: boolean} | null | false)[]} items  null: a line.
+ */
+export function menu(at, items) {
+  document.querySelector(".menu")?.remove();
+  const owner = at instanceof HTMLElement ? at : /** @type {HTMLElement} */ (at.target);
+  const box = h("div", { class: "menu", role: "menu" });
+  const close = () => {
+    box.remove();
+    document.removeEventListener("pointerdown", away, true);
+    if (document.activeElement === document.body) owner.focus?.();
+  };
+  const away = (/** @type {Event} */ e) => !box.contains(/** @type {Node} */ (e.target)) && close();
+  for (const item of items) {
+    if (item === false) continue;
+    if (item === null) {
+      box.append(h("hr"));
+      continue;
+    }
+    box.append(h("button", { type: "button", role: "menuitem", disabled: item.disabled ?? false, on: { click: () => {
+      close();
+      item.run();
+    } } }, item.icon && icon(item.icon), h("span", { class: "clip", text: item.text })));
+  }
+  box.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+    const all = /** @type {HTMLElement[]} */ ([...box.querySelectorAll("button:not(:disabled)")]);
+    const now = all.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+    if (e.key === "ArrowDown") all[(now + 1) % all.length]?.focus();
+    else if (e.key === "ArrowUp") all[(now - 1 + all.length) % all.length]?.focus();
+    else if (e.key === "Escape" || e.key === "Tab") {
+      close();
+      owner.focus?.();
+    } else return;
+    e.preventDefault();
+    e.stopPropagation();
+  });
+  const host = owner.closest?.("dialog") ?? document.body;
+  host.append(box);
+  const r = at instanceof HTMLElement ? at.getBoundingClientRect() : null;
+  const x = r ? r.left : /** @type {MouseEvent} */ (at).clientX;
+  const y = r ? r.bottom + 4 : /** @type {MouseEvent} */ (at).clientY;
+  const { width, height } = box.getBoundingClientRect();
+  box.style.left = `${Math.max(8, Math.min(x, innerWidth - width - 8))}px`;
+  box.style.top = `${y + height > innerHeight - 8 ? Math.max(8, (r ? r.top - 4 : y) - height) : y}px`;
+  /** @type {HTMLElement | null} */ (box.querySelector("button:not(:disabled)"))?.focus();
+  document.addEventListener("pointerdown", away, true);
+}
+
+/**
+ * Say something for a few seconds; errors stay until they are closed.
+ * @param {string} text
+ * @param {{bad?: boolean, advice?: string, action?: {text: string, run: () => void}}} [options]
+ */
+export function toast(text, options = {}) {
+  const region = /** @type {HTMLElement} */ (document.getElementById("toasts"));
+  const same = [...region.children].find((node) => /** @type {HTMLElement} */ (node).dataset.text === text);
+  same?.remove();
+  const node = h(
+    "div",
+    { class: `toast ${options.bad ? "bad" : ""}`, role: options.bad ? "alert" : undefined, data: { text } },
+    options.bad && h("span", { class: "bad" }, icon("warn")),
+    h("div", { class: "grow" }, h("p", { text }), options.advice && h("p", { class: "muted", text: options.advice })),
+    options.action && button({ text: options.action.text, label: options.action.text, class: "small", run: () => {
+      node.remove();
+      options.action?.run();
+    } }),
+    button({ icon: "close", label: "Dismiss", class: "small", run: () => node.remove() }),
+  );
+  region.append(node);
+  while (region.children.length > 4) region.firstElementChild?.remove();
+  if (!options.bad) setTimeout(() => node.remove(), 5000);
+}
+
+/** Say what went wrong. @param {unknown} error */
+export function complain(error) {
+  if (error instanceof Failure) {
+    toast(`${error.message.replace(/\.$/, "")}.`, { bad: true, advice: error.told.advice });
+  } else if (!(error instanceof DOMException && error.name === "AbortError")) {
+    toast(String(error instanceof Error ? error.message : error), { bad: true });
+    console.error(error);
+  }
+}
+
+/** Run something; say what went wrong if it does. @param {() => Promise<any> | any} work */
+export async function attempt(work) {
+  try {
+    return await work();
+  } catch (error) {
+    complain(error);
+    return undefined;
+  }
+}

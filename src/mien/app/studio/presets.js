@@ -1,0 +1,96 @@
+// @ts-check
+/** Presets: settings by name, kept on the server; and taking settings back. */
+import { get, put, remove } from "./api.js";
+import { ask, attempt, confirm, dialog, menu, toast } from "./overlay.js";
+import { button, h } from "./dom.js";
+import { differences } from "./values.js";
+
+/** @typedef {import("./store.js").Store} Store */
+/** @typedef {import("./types.js").Groups} Groups */
+
+/**
+ * @typedef {object} Holder  Whose settings are kept as presets, loaded and reset.
+ * @property {string} reset  What resetting them is called.
+ * @property {() => Groups} all  Those that differ from the defaults.
+ * @property {() => void} none  Resets them.
+ * @property {(label: string, settings: Groups) => () => void} load  Returns the way back.
+ */
+
+/** The project's. @param {Store} store @returns {Holder} */
+export function ofProject(store) {
+  return {
+    reset: store.state.scope.kind === "clip" ? "Reset all settings of the clip" : "Reset all settings here",
+    all: () => store.state.project?.settings ?? {},
+    none: () => reset(store),
+    load: (label, settings) => {
+      store.edit(label, (draft) => {
+        draft.settings = differences(settings, store.state.defaults);
+      });
+      return () => store.undo();
+    },
+  };
+}
+
+/** @param {HTMLElement} at @param {Holder} of */
+export async function presetMenu(at, of) {
+  const names = await attempt(async () => list(await get("/presets")));
+  if (!names) return;
+  menu(at, [
+    ...names.map((/** @type {string} */ name) => ({ text: `Load “${name}”`, icon: "right", run: () => void attempt(() => load(of, name)) })),
+    names.length ? null : false,
+    { text: "Save settings as a preset …", icon: "plus", run: () => void attempt(() => save(of, names)) },
+    { text: "Manage presets …", icon: "gear", disabled: !names.length, run: () => void manage(names) },
+    null,
+    { text: of.reset, icon: "reset", run: of.none },
+  ]);
+}
+
+/** @param {any} found @returns {string[]} */
+const list = (found) => (Array.isArray(found) ? found : found?.presets ?? []).map((/** @type {any} */ p) => p.name ?? p);
+
+/** @param {Holder} of @param {string} name */
+async function load(of, name) {
+  const found = await get(`/presets/${encodeURIComponent(name)}`);
+  const undo = of.load(`load preset ${name}`, found.settings ?? found);
+  toast(`Settings of “${name}” loaded.`, { action: { text: "Undo", run: undo } });
+}
+
+/** @param {Holder} of @param {string[]} names  Those there are. */
+async function save(of, names) {
+  const name = await ask("Save preset", "Name of the preset", "");
+  if (!name) return;
+  if (names.includes(name) && !(await confirm("Overwrite", `A preset “${name}” exists already.`, "Overwrite", true))) return;
+  await put(`/presets/${encodeURIComponent(name)}`, of.all());
+  toast(`Preset “${name}” saved.`);
+}
+
+/** @param {string[]} names */
+function manage(names) {
+  return dialog("Presets", () => ({
+    body: [h("ul", { class: "list" }, names.map((name) => {
+      const row = h("li", { class: "row wide" }, h("span", { class: "grow clip", text: name }),
+        button({ icon: "trash", label: `Delete preset ${name}`, run: () => void attempt(async () => {
+          if (!(await confirm("Delete preset", `“${name}” will be gone.`, "Delete", true))) return;
+          await remove(`/presets/${encodeURIComponent(name)}`);
+          row.remove();
+        }) }));
+      return row;
+    }))],
+  }), { width: "360px" });
+}
+
+/** @param {Store} store */
+function reset(store) {
+  const { scope } = store.state;
+  store.edit("reset all settings", (draft) => {
+    if (scope.kind === "clip") draft.settings = {};
+    else if (scope.kind === "cue") {
+      const cue = draft.cues?.[scope.index];
+      if (cue) Object.assign(cue, { values: {}, keys: [] });
+    } else if (scope.kind === "person") {
+      const part = (draft.cast ?? []).find((p) => p.person === scope.id);
+      if (part) for (const group of ["swap", "mask", "enhance"]) delete /** @type {any} */ (part)[group];
+    }
+  });
+}
+

@@ -1,0 +1,133 @@
+"""What goes wrong at the hands of whoever edits, and what the page does about it."""
+
+from __future__ import annotations
+
+import av
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.app.studio.conftest import Seen, Studio, settle
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_preset_is_not_overwritten_unasked(seen: Seen, studio: Studio) -> None:
+    page = seen.page
+    kept = studio.home / "presets" / "mine.toml"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("[swap]\nstrength = 0.5\n")
+
+    def save_over(answer: str) -> None:
+        page.get_by_role("button", name="Presets and reset").click()
+        page.get_by_role("menuitem", name="Save settings as a preset").click()
+        page.get_by_label("Name of the preset").fill("mine")
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog", name="Overwrite").get_by_role("button", name=answer).click()
+
+    page.locator("#set-swap-eyes").select_option("source")
+    settle(page)
+    save_over("Cancel")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert kept.read_text() == "[swap]\nstrength = 0.5\n"
+    save_over("Overwrite")
+    expect(page.get_by_text("Preset “mine” saved.")).to_be_visible()
+    assert kept.read_text() == '[swap]\neyes = "source"\n'
+
+
+DROP = """([at, name, type]) => {
+    const data = new DataTransfer();
+    data.items.add(new File(["x"], name, { type }));
+    const event = (kind) => new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: data });
+    const place = document.querySelector(at);
+    return ["dragover", "drop"].map((kind) => !place.dispatchEvent(event(kind)));
+}"""
+"""Drops a file on a place; says of both events whether the browser was kept from opening the file."""
+
+
+@pytest.mark.parametrize("at", ["#timeline", "#right", "#top", "#left"])
+def test_a_clip_dropped_beside_the_stage_does_not_replace_the_page(seen: Seen, at: str) -> None:
+    assert seen.page.evaluate(DROP, [at, "clip.mp4", "video/mp4"]) == [True, True]
+    expect(seen.page.locator(".person")).to_have_count(2)
+
+
+def test_a_picture_dropped_on_the_stage_is_told_where_it_belongs(seen: Seen) -> None:
+    assert seen.page.evaluate(DROP, ["#stage", "face.png", "image/png"]) == [True, True]
+    expect(seen.page.get_by_role("alert")).to_contain_text("pictures of new faces on the left side")
+
+
+def test_a_drop_on_a_person_leaves_no_place_marked(seen: Seen) -> None:
+    page = seen.page
+    person = page.locator(".person").first
+    held = page.evaluate_handle(
+        """() => {
+            const data = new DataTransfer();
+            data.items.add(new File(["x"], "face.txt"));
+            return data;
+        }"""
+    )
+    person.dispatch_event("dragenter", {"dataTransfer": held})
+    expect(page.locator(".over")).to_have_count(2)
+    person.dispatch_event("drop", {"dataTransfer": held})
+    expect(page.locator(".over")).to_have_count(0)
+
+
+def test_a_long_error_of_a_job_stays_within_its_panel(seen: Seen) -> None:
+    page = seen.page
+    page.get_by_role("tab", name="Render").click()
+    panel = page.locator("#panel-render")
+    error = {"subject": "net", "problem": "https://example.org/" + "x" * 400, "advice": ""}
+    failed = {"id": "q0", "kind": "pull", "state": "failed", "title": "Get", "warnings": [], "error": error}
+    page.evaluate(
+        """async (line) => {
+            const { Render } = await import("./render.js");
+            const node = Render.prototype.line.call({}, line);
+            document.querySelector(".jobs").replaceChildren(node);
+        }""",
+        failed,
+    )
+    expect(panel.locator(".job")).to_contain_text("x" * 400)
+    assert panel.evaluate("(node) => node.scrollWidth <= node.clientWidth")
+
+
+def test_a_clip_that_breaks_off_says_so(seen: Seen, studio: Studio) -> None:
+    cut = studio.media / "cut.mkv"
+    with av.open(str(studio.media / "clip.mp4")) as source, av.open(str(cut), "w") as sink:
+        stream = sink.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                sink.mux(packet)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    origin = {"Origin": studio.address.rstrip("/")}
+    made = seen.page.request.post(f"{studio.address}api/projects", data={"target": str(cut)}, headers=origin)
+    note = next(text for text in made.json()["clip"]["notes"] if text.startswith("breaks off after"))
+    seen.page.goto(f"{studio.address}#{made.json()['id']}")
+    seen.page.reload()
+    expect(seen.page.get_by_role("alert")).to_contain_text(f"cut.mkv: {note}")
+
+
+def test_a_moment_that_was_settled_leaves_the_list(seen: Seen) -> None:
+    page = seen.page
+
+    def doubtful(route: Route) -> None:
+        answer = route.fetch()
+        people = answer.json()
+        track = people["people"][0]["tracks"][0]
+        one = {"track": track["id"], "reason": "unsure", "text": "the landmarks are unsure"}
+        spans = [(track["start"] + k, track["start"] + k + 2) for k in (1, 5)]
+        people["moments"] = [{**one, "frame": start, "end": end} for start, end in spans]
+        route.fulfill(response=answer, json=people)
+
+    page.route("**/people", doubtful)
+    page.reload()
+    page.locator(".person").first.wait_for()
+    page.get_by_role("tab", name="Check").click()
+    leave = page.get_by_role("button", name="Keep the original face there")
+    expect(leave).to_have_count(2)
+    leave.first.click()
+    expect(leave).to_have_count(1)
+    expect(page.get_by_text("1 to check")).to_be_visible()
+    settle(page)
+    page.keyboard.press("Control+z")
+    expect(leave).to_have_count(2)
+    settle(page)
