@@ -24,11 +24,12 @@ pytest.importorskip("fastapi", reason="the studio's packages are not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 import uvicorn  # noqa: E402
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402
 
 from mien.app.server.main import create  # noqa: E402
 
 FRAMES = 40
+expect.set_options(timeout=30_000)  # a machine may be busy
 
 
 @pytest.fixture(scope="package")
