@@ -63,14 +63,14 @@ def test_other_names_are_refused_as_dns_rebinding_needs_one(place: Place, host: 
 )
 def test_another_site_changes_nothing(place: Place, headers: dict[str, str]) -> None:
     settings = {"swap": {"strength": 0.5}}
-    answer = place.client.put("/api/presets/soft", json=settings, headers=headers)
+    answer = place.client.put("/api/preset?name=soft", json=settings, headers=headers)
     assert answer.status_code == 403
     assert place.client.get("/api/presets").json() == []
 
 
 @pytest.mark.parametrize("headers", [{}, {"Origin": BASE}, {"Origin": BASE, "Sec-Fetch-Site": "same-origin"}])
 def test_our_own_page_and_programs_do(place: Place, headers: dict[str, str]) -> None:
-    answer = place.client.put("/api/presets/soft", json={}, headers=headers)
+    answer = place.client.put("/api/preset?name=soft", json={}, headers=headers)
     assert answer.status_code == 200
 
 

@@ -83,59 +83,93 @@ def test_presets_come_back_as_they_were(place: Place) -> None:
         "swap": {"strength": 0.5},
         "mask": {"regions": ["nose", "mouth"], "padding": [0.1, 0.0, 0.0, 0.25]},
     }
-    for name in ("soft", "Sehr weich ⅓", "50%", "a.b", "..", "~", "con"):
-        answer = place.client.put(f"/api/presets/{_quoted(name)}", json=given)
+    names = ["soft", "Sehr weich ⅓", "50%", "a.b", "..", "~", "con"]
+    names += ["a/b", "a\\b", "%2F", "#?&=+", ".x", "👩‍🚀"]
+    for name in names:
+        answer = place.client.put("/api/preset", params={"name": name}, json=given)
         assert answer.status_code == 200, answer.text
-        assert place.client.get(f"/api/presets/{_quoted(name)}").json() == {"name": name, "settings": given}
-    assert len(place.client.get("/api/presets").json()) == 7
-    assert len(list((place.home / "presets").iterdir())) == 7
+        kept = place.client.get("/api/preset", params={"name": name}).json()
+        assert kept == {"name": name, "settings": given}
+    assert sorted(place.client.get("/api/presets").json()) == sorted(names)
+    files = [path.name for path in (place.home / "presets").iterdir()]
+    assert len(files) == len(names)
+    assert not [name for name in files if name.startswith((".", "con."))]
     text = (place.home / "presets/soft.toml").read_text()
     assert "strength = 0.5" in text
     assert "grain" not in text
-    assert place.client.delete("/api/presets/soft").status_code == 204
+    assert place.client.delete("/api/preset?name=soft").status_code == 204
     for method in ("GET", "DELETE"):
-        answer = place.client.request(method, "/api/presets/soft")
+        answer = place.client.request(method, "/api/preset?name=soft")
         assert (answer.status_code, answer.json()["error"]["kind"]) == (404, "not_found")
 
 
-def _quoted(name: str) -> str:
-    """A name as part of an address; dots alone would be taken away on the way."""
-    return "".join(f"%{byte:02X}" for byte in name.encode())
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("a\nb", "cannot be shown"),
+        ("x" * 61, "61 characters, 60 are the most"),
+        (" ", "is empty"),
+        ("\U0001f600" * 60, "too long"),
+    ],
+)
+def test_names_that_no_preset_can_have(place: Place, name: str, problem: str) -> None:
+    answer = place.client.put("/api/preset", params={"name": name}, json={})
+    assert answer.status_code == 422
+    told = answer.json()["error"]
+    assert told["subject"] == "name"
+    assert problem in told["problem"]
+    assert place.client.get("/api/presets").json() == []
 
 
-@pytest.mark.parametrize("name", ["a\n", "x" * 61, "a\\b"])
-def test_names_that_no_preset_can_have(place: Place, name: str) -> None:
-    assert place.client.put(f"/api/presets/{_quoted(name)}", json={}).status_code == 422
+def test_a_name_is_kept_without_the_blanks_around_it(place: Place) -> None:
+    assert place.client.put("/api/preset", params={"name": " soft "}, json={}).json()["name"] == "soft"
+    assert place.client.get("/api/presets").json() == ["soft"]
+
+
+def test_a_preset_may_be_named_by_hand(place: Place) -> None:
+    folder = place.home / "presets"
+    folder.mkdir()
+    names = ["50% a+b", "ä", "a%2Fb"]
+    for name in names:
+        (folder / f"{name}.toml").write_text("[swap]\nstrength = 0.5\n")
+    (folder / ".toml").write_text("")
+    listed = place.client.get("/api/presets").json()
+    assert listed == ["50% a+b", "a/b", "ä"]
+    for name in listed:
+        assert place.client.get("/api/preset", params={"name": name}).status_code == 200
+        assert place.client.put("/api/preset", params={"name": name}, json={}).status_code == 200
+        assert place.client.delete("/api/preset", params={"name": name}).status_code == 204
+    assert [path.name for path in folder.iterdir()] == [".toml"]
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_a_name_too_long_for_the_disk_is_that_of_no_preset(place: Place, method: str) -> None:
-    answer = place.client.request(method, "/api/presets/" + "\U0001f600" * 60)
+    answer = place.client.request(method, "/api/preset?name=" + "\U0001f600" * 60)
     assert (answer.status_code, answer.json()["error"]["kind"]) == (404, "not_found")
 
 
 def test_presets_that_cannot_be_kept_are_said(place: Place) -> None:
     (place.home / "presets").write_bytes(b"")  # where the folder should be
     for method, body in (("PUT", {}), ("DELETE", None), ("GET", None)):
-        answer = place.client.request(method, "/api/presets/a", json=body)
+        answer = place.client.request(method, "/api/preset?name=a", json=body)
         assert answer.status_code == 422
         assert answer.json()["error"]["kind"] == "job"
 
 
 def test_a_broken_preset_is_said(place: Place) -> None:
-    place.client.put("/api/presets/soft", json={})
+    place.client.put("/api/preset?name=soft", json={})
     for content in ("x = ", "[swap]\nstrength = 9\n", b"\xff"):
         path = place.home / "presets/soft.toml"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        answer = place.client.get("/api/presets/soft")
+        answer = place.client.get("/api/preset?name=soft")
         assert (answer.status_code, answer.json()["error"]["subject"]) == (422, str(path))
 
 
 @pytest.mark.parametrize(("name", "value"), [("strength", 9), ("stength", 1)])
 def test_a_preset_with_a_wrong_line_names_it(place: Place, name: str, value: int) -> None:
-    place.client.put("/api/presets/soft", json={})
+    place.client.put("/api/preset?name=soft", json={})
     (place.home / "presets/soft.toml").write_text(f"[swap]\n{name} = {value}\n")
-    assert place.client.get("/api/presets/soft").json()["error"]["problem"].startswith(f"swap.{name}: ")
+    assert place.client.get("/api/preset?name=soft").json()["error"]["problem"].startswith(f"swap.{name}: ")
 
 
 def test_networks(seen: Place) -> None:

@@ -159,7 +159,7 @@ def test_limits_have_the_shape_of_all_errors(tmp_path: Path, monkeypatch: pytest
     with TestClient(app, base_url=BASE, raise_server_exceptions=False) as client:
         long = client.post("/api/uploads?name=a.png", content=b"x" * 2000)
         chunked = client.post("/api/uploads?name=a.png", content=iter([b"x" * 600] * 3))
-        json = client.put("/api/presets/a", content=b'{"swap": {}}' + b" " * (20 << 20))
+        json = client.put("/api/preset?name=a", content=b'{"swap": {}}' + b" " * (20 << 20))
     for answer in (long, chunked, json):
         assert answer.status_code == 413, answer.text
         assert answer.json()["error"]["kind"] == "too_large"

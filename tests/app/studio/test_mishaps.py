@@ -34,6 +34,43 @@ def test_a_preset_is_not_overwritten_unasked(seen: Seen, studio: Studio) -> None
     assert kept.read_text() == '[swap]\neyes = "source"\n'
 
 
+def test_a_preset_may_have_any_name_or_is_refused_beside_the_field(seen: Seen, studio: Studio) -> None:
+    page = seen.page
+    eyes = page.locator("#set-swap-eyes")
+    more = page.get_by_role("button", name="Presets and reset")
+    names = ["a/b", "..", "50%", "%2F", "a\\b", ".x", "?#&"]
+    eyes.select_option("source")
+    settle(page)
+    for name in names:
+        more.click()
+        page.get_by_role("menuitem", name="Save settings as a preset").click()
+        page.get_by_label("Name of the preset").fill(f"{name} ")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text(f"Preset “{name}” saved.")).to_be_visible()
+    for name in names:
+        eyes.select_option("target")
+        more.click()
+        page.get_by_role("menuitem", name=f"Load “{name}”").click()
+        expect(eyes).to_have_value("source")
+    more.click()
+    page.get_by_role("menuitem", name="Save settings as a preset").click()
+    asked = page.get_by_role("dialog", name="Save preset")
+    for name, problem in ((" ", "is empty."), ("x" * 61, "Name: has 61 characters, 60 are the most.")):
+        page.get_by_label("Name of the preset").fill(name)
+        asked.get_by_role("button", name="OK").click()
+        expect(asked.get_by_role("alert")).to_contain_text(problem)
+    asked.get_by_role("button", name="Cancel").click()
+    seen.complaints.clear()  # the browser's own word of the 422
+    more.click()
+    page.get_by_role("menuitem", name="Manage presets").click()
+    for name in names:
+        page.get_by_role("button", name=f"Delete preset {name}", exact=True).click()
+        page.get_by_role("dialog", name="Delete preset").get_by_role("button", name="Delete").click()
+        expect(page.get_by_role("button", name=f"Delete preset {name}", exact=True)).to_have_count(0)
+    page.get_by_role("button", name="Close").click()
+    settle(page)
+
+
 DROP = """([at, name, type]) => {
     const data = new DataTransfer();
     data.items.add(new File(["x"], name, { type }));

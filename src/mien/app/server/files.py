@@ -357,7 +357,7 @@ def _entry(path: Path, name: str = "") -> Entry | None:
     return None
 
 
-def _is_text_name(name: str) -> bool:
+def is_text_name(name: str) -> bool:
     """Whether a file's name can be said in JSON; undecodable ones cannot."""
     try:
         name.encode()
@@ -377,7 +377,7 @@ def listing(files: Files, folder: Path | None) -> Listing:
         return Listing(folder=None, parent=None, entries=[e for e in roots if e], more=False)
     try:
         with os.scandir(folder) as found:
-            names = sorted((Path(e.path) for e in found if _is_text_name(e.name)), key=_natural)
+            names = sorted((Path(e.path) for e in found if is_text_name(e.name)), key=_natural)
     except OSError as error:
         raise Refusal("request", str(folder), f"cannot be read ({error.strerror})", status=403) from error
     entries = [

@@ -1,19 +1,27 @@
-"""Presets: settings under a name, kept as TOML files in the home."""
+"""Presets: settings under a name, kept as TOML files in the home.
+
+GET    /presets            what they are called
+GET    /preset?name=...    one of them; PUT keeps it, DELETE forgets it
+
+The name is a parameter, not a part of the path: there "a/b" would be two parts and ".." none.
+"""
 
 from __future__ import annotations
 
 import errno
+import re
 import threading
 import tomllib
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, unquote
 
-from fastapi import APIRouter
-from fastapi import Path as InPath
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ValidationError
 
 from mien.app.server.errors import Refusal, responses
+from mien.app.server.files import is_text_name
 from mien.errors import JobError, SettingsError
 from mien.media.atomic import atomic
 from mien.run import toml
@@ -24,8 +32,12 @@ if TYPE_CHECKING:
 
 MOST = 500
 """Most presets."""
-Name = Annotated[str, InPath(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
+LONGEST = 60
+"""Most characters of a name."""
+Name = Annotated[str, Query(min_length=1, max_length=1000)]
 """What a preset is called."""
+_RESERVED = re.compile(r"\.|(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+"""What no file's name may begin with: a dot hides it, the others are devices of Windows."""
 
 
 class Preset(BaseModel):
@@ -43,12 +55,17 @@ class Presets:
         self._lock = threading.Lock()
 
     def _path(self, name: str) -> Path:
-        return self.folder / f"{quote(name, safe=' ')}.toml"
+        """Where a preset lies, or would."""
+        return self._found().get(name) or self.folder / _file(name)
+
+    def _found(self) -> dict[str, Path]:
+        """Every preset and its file, which may have been named by hand."""
+        found = {unquote(path.name.removesuffix(".toml")): path for path in self.folder.glob("*.toml")}
+        return {name: path for name, path in found.items() if name and is_text_name(name)}
 
     def names(self) -> list[str]:
         """What they are called, in order."""
-        found = (unquote(path.name.removesuffix(".toml")) for path in self.folder.glob("*.toml"))
-        return sorted(found, key=str.casefold)
+        return sorted(self._found(), key=str.casefold)
 
     def get(self, name: str) -> Preset:
         """A preset.
@@ -80,11 +97,12 @@ class Presets:
         Raises:
             MediaError: They cannot be written.
             JobError: The same, for their folder.
-            Refusal: There are too many presets, or the name is too long.
+            Refusal: There are too many presets, or none can have this name.
         """
+        name = unicodedata.normalize("NFC", name.strip())
+        if problem := _unfit(name):
+            raise Refusal("request", "name", problem, "Choose another one.", 422)
         path = self._path(name)
-        if len(path.name) > 240:
-            raise Refusal("request", name, "is too long for a name", "Choose a shorter one.", 422)
         content = toml.text(settings.model_dump(mode="json", exclude_defaults=True)).encode()
         with self._lock:
             try:
@@ -112,6 +130,23 @@ class Presets:
             raise _absent(name) if error.errno == errno.ENAMETOOLONG else _refused(path, error) from error
 
 
+def _file(name: str) -> str:
+    """The name of a preset's file, which every system takes."""
+    text = quote(name, safe=" ")
+    return f"%{ord(text[0]):02X}{text[1:]}.toml" if _RESERVED.match(text) else f"{text}.toml"
+
+
+def _unfit(name: str) -> str:
+    """Why no preset can have a name; empty: one can."""
+    if not name:
+        return "is empty"
+    if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in name):
+        return "has characters that cannot be shown"
+    if len(name) > LONGEST:
+        return f"has {len(name)} characters, {LONGEST} are the most"
+    return "" if len(_file(name)) <= 240 else "is too long for the name of a file"
+
+
 def _refused(path: Path, error: OSError) -> JobError:
     return JobError(path, f"cannot be used ({error.strerror})", "See who may read and write it.")
 
@@ -130,17 +165,17 @@ def router(state: State) -> APIRouter:
         """What the presets are called."""
         return presets.names()
 
-    @routes.get("/presets/{name}", response_model_exclude_defaults=True)
+    @routes.get("/preset", response_model_exclude_defaults=True)
     def preset(name: Name) -> Preset:
         """A preset; settings that are as usual are left out."""
         return presets.get(name)
 
-    @routes.put("/presets/{name}", response_model_exclude_defaults=True, responses=responses(409))
+    @routes.put("/preset", response_model_exclude_defaults=True, responses=responses(409))
     def keep(name: Name, settings: Settings) -> Preset:
         """Keep settings under a name; others of that name are gone."""
         return presets.put(name, settings)
 
-    @routes.delete("/presets/{name}", status_code=204)
+    @routes.delete("/preset", status_code=204)
     def remove(name: Name) -> None:
         """Forget a preset."""
         presets.remove(name)

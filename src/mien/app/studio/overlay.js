@@ -64,24 +64,49 @@ export async function confirm(title, text, yes, bad = false) {
  * @param {string} title
  * @param {string} label
  * @param {string} value
+ * @param {(text: string) => Promise<void>} [take]  Does what it is for; what it throws is said beside the field.
  * @returns {Promise<string | null>}
  */
-export function ask(title, label, value) {
+export function ask(title, label, value, take = async () => {}) {
   return dialog(title, (close) => {
-    const field = h("input", { type: "text", value, "aria-label": label });
+    const problem = h("p", { class: "bad small", role: "alert", id: "asked-problem" });
+    const field = h("input", { type: "text", value, "aria-label": label, "aria-describedby": problem.id, on: { input: () => say("") } });
+    const say = (/** @type {string} */ text) => {
+      problem.textContent = text;
+      field.setAttribute("aria-invalid", String(Boolean(text)));
+    };
+    const done = async () => {
+      const text = field.value.trim();
+      if (!text) return say(`${label}: is empty.`);
+      try {
+        await take(text);
+        close(text);
+      } catch (error) {
+        say(told(error));
+        field.focus();
+      }
+    };
     const form = h("form", { class: "column", on: { submit: (/** @type {Event} */ e) => {
       e.preventDefault();
-      if (field.value.trim()) close(field.value.trim());
-    } } }, h("label", { text: label }), field);
+      void done();
+    } } }, h("label", { text: label }), field, problem);
     setTimeout(() => field.select());
     return {
       body: [form],
       foot: [
         button({ text: "Cancel", label: "Cancel", run: () => close(null) }),
-        button({ text: "OK", label: "OK", class: "main", run: () => field.value.trim() && close(field.value.trim()) }),
+        button({ text: "OK", label: "OK", class: "main", run: done }),
       ],
     };
   }, { width: "360px" });
+}
+
+/** An error in one or two sentences. @param {unknown} error */
+function told(error) {
+  if (!(error instanceof Failure)) return String(error instanceof Error ? error.message : error);
+  const { subject, problem, advice } = error.told;
+  const text = `${subject}: ${problem.replace(/\.$/, "")}. ${advice}`.trim();
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 /**

@@ -48,19 +48,26 @@ export async function presetMenu(at, of) {
 /** @param {any} found @returns {string[]} */
 const list = (found) => (Array.isArray(found) ? found : found?.presets ?? []).map((/** @type {any} */ p) => p.name ?? p);
 
+/** A name may hold any sign, so it is no part of the path. @param {string} name */
+const at = (name) => `/preset?name=${encodeURIComponent(name)}`;
+
 /** @param {Holder} of @param {string} name */
 async function load(of, name) {
-  const found = await get(`/presets/${encodeURIComponent(name)}`);
+  const found = await get(at(name));
   const undo = of.load(`load preset ${name}`, found.settings ?? found);
   toast(`Settings of “${name}” loaded.`, { action: { text: "Undo", run: undo } });
 }
 
 /** @param {Holder} of @param {string[]} names  Those there are. */
 async function save(of, names) {
-  const name = await ask("Save preset", "Name of the preset", "");
+  const keep = (/** @type {string} */ name) => put(at(name), of.all());
+  // What the server says to a new name stands beside the field.
+  const name = await ask("Save preset", "Name of the preset", "", async (text) => void (names.includes(text) || (await keep(text))));
   if (!name) return;
-  if (names.includes(name) && !(await confirm("Overwrite", `A preset “${name}” exists already.`, "Overwrite", true))) return;
-  await put(`/presets/${encodeURIComponent(name)}`, of.all());
+  if (names.includes(name)) {
+    if (!(await confirm("Overwrite", `A preset “${name}” exists already.`, "Overwrite", true))) return;
+    await keep(name);
+  }
   toast(`Preset “${name}” saved.`);
 }
 
@@ -71,7 +78,7 @@ function manage(names) {
       const row = h("li", { class: "row wide" }, h("span", { class: "grow clip", text: name }),
         button({ icon: "trash", label: `Delete preset ${name}`, run: () => void attempt(async () => {
           if (!(await confirm("Delete preset", `“${name}” will be gone.`, "Delete", true))) return;
-          await remove(`/presets/${encodeURIComponent(name)}`);
+          await remove(at(name));
           row.remove();
         }) }));
       return row;
