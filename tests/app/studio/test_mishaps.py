@@ -126,6 +126,71 @@ def test_a_long_error_of_a_job_stays_within_its_panel(seen: Seen) -> None:
     assert panel.evaluate("(node) => node.scrollWidth <= node.clientWidth")
 
 
+SAY = """async (all) => {
+    const { toast } = await import("./overlay.js");
+    for (const [text, bad] of all) toast(text, { bad, advice: bad ? "Do something about it." : undefined });
+}"""
+"""Shows messages, each with whether it is an error."""
+COVERED = """() => {
+    const inside = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    const box = document.getElementById("toasts").getBoundingClientRect();
+    const parts = [...document.querySelectorAll("#top, #left, #stage, #timeline, #right > .panel")];
+    const seen = parts.filter((node) => node.checkVisibility({ visibilityProperty: true }));
+    return seen.filter((node) => inside(box, node.getBoundingClientRect())).map((node) => node.id);
+}"""
+"""Parts of the page that messages cover."""
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_messages_cover_nothing_and_do_not_pile_up(seen: Seen, scheme: str) -> None:
+    page = seen.page
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    errors = [(f"Clip {k}: cannot be read. {'x' * 90 * k}", True) for k in range(6)]
+    page.evaluate(SAY, [*errors, ("Saved.", False)])
+    toasts = page.locator(".toast")
+    expect(toasts).to_have_count(3)
+    assert page.evaluate(COVERED) == []
+    expect(toasts.last).to_contain_text("Clip 5")  # an error is not lost to a word that all is well
+    expect(toasts.last.get_by_text("Do something about it.")).to_be_in_viewport()
+    for left in (2, 1, 0):
+        toasts.last.get_by_role("button", name="Dismiss").click()
+        expect(toasts).to_have_count(left)
+
+
+def test_messages_are_in_reach_without_a_clip_and_beside_a_dialog(seen: Seen, studio: Studio) -> None:
+    page = seen.page
+    page.get_by_role("button", name="Keys (?)").click()
+    page.evaluate(SAY, [("Clip: cannot be read.", True)])
+    page.locator(".toast").get_by_role("button", name="Dismiss").click()
+    expect(page.locator(".toast")).to_have_count(0)
+    page.evaluate(SAY, [("Clip: cannot be read.", True)])
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    expect(page.locator("#right .toast")).to_be_visible()
+    page.evaluate("localStorage.clear()")
+    page.goto(f"{studio.address}?anew")
+    page.get_by_role("heading", name="Open a clip").wait_for()
+    page.evaluate(SAY, [("Clip: cannot be read.", True)])
+    expect(page.get_by_role("alert")).to_be_in_viewport(ratio=1)
+    page.locator(".toast").get_by_role("button", name="Dismiss").click()
+    expect(page.locator(".toast")).to_have_count(0)
+
+
+def test_a_message_stays_as_long_as_it_takes_to_read_it(seen: Seen) -> None:
+    page = seen.page
+    page.clock.install()
+    page.evaluate(SAY, [("Saved.", False), ("The long one. " * 20, False), ("Wrong.", True)])
+    page.clock.fast_forward(6_000)
+    expect(page.locator(".toast")).to_have_count(2)
+    page.get_by_text("The long one.").hover()
+    page.clock.fast_forward(15_000)
+    expect(page.locator(".toast")).to_have_count(2)
+    page.get_by_role("tab", name="Cast").hover()
+    page.clock.fast_forward(6_000)
+    expect(page.locator(".toast")).to_have_count(1)
+    page.clock.fast_forward(600_000)
+    expect(page.get_by_role("alert")).to_contain_text("Wrong.")
+
+
 def test_a_clip_that_breaks_off_says_so(seen: Seen, studio: Studio) -> None:
     cut = studio.media / "cut.mkv"
     with av.open(str(studio.media / "clip.mp4")) as source, av.open(str(cut), "w") as sink:

@@ -52,7 +52,7 @@ function panels(side, tabs, then = () => {}) {
     next.click();
     next.focus();
   });
-  side.append(bar, ...Object.values(made).map((m) => m.panel));
+  side.prepend(bar, ...Object.values(made).map((m) => m.panel));
   show(tabs[0].id);
   const badge = (/** @type {string} */ id, /** @type {string} */ text) => {
     const chip = made[id].tab.querySelector(".chip");
@@ -251,7 +251,8 @@ async function begin() {
   const [schema, defaults] = await Promise.all([get("/settings/schema"), get("/settings/defaults")]);
   store.set({ schema, defaults });
   void models.load();
-  let away = false;
+  /** Takes away what says so while the server is not there. @type {(() => void) | null} */
+  let back = null;
   listen({
     job: took,
     removed: ({ id }) => store.set({ jobs: store.state.jobs.filter((j) => j.id !== id) }),
@@ -259,9 +260,8 @@ async function begin() {
     project: (event) => void elsewhere(event),
     model: () => void models.load(),
     connected: (is) => {
-      if (!is && !away) toast("The server cannot be reached. Trying again …", { bad: true });
-      if (is && away) document.querySelectorAll(".toast.bad").forEach((t) => t.remove());
-      away = !is;
+      if (is) back?.();
+      back = is ? null : back ?? toast("The server cannot be reached. Trying again …", { bad: true });
     },
   });
   const id = location.hash.slice(1) || localStorage.getItem("mien-project");

@@ -26,6 +26,7 @@ export function dialog(title, build, options = {}) {
     if (foot) box.append(h("div", { class: "dialog-foot" }, ...foot));
     if (options.width) box.style.width = options.width;
     box.addEventListener("close", () => {
+      messages(); // those in it stay
       box.remove();
       options.onClose?.();
       resolve(answer);
@@ -37,6 +38,7 @@ export function dialog(title, build, options = {}) {
     });
     document.body.append(box);
     box.showModal();
+    messages();
   });
 }
 
@@ -159,29 +161,53 @@ export function menu(at, items) {
   document.addEventListener("pointerdown", away, true);
 }
 
+/** Most messages at a time. */
+const MOST = 3;
+/** Milliseconds that a message is seen: at least, and for each of its characters. */
+const SEEN = 5000;
+const READ = 70;
+
 /**
- * Say something for a few seconds; errors stay until they are closed.
+ * Say something for as long as it takes to read it; errors stay until they are closed.
  * @param {string} text
  * @param {{bad?: boolean, advice?: string, action?: {text: string, run: () => void}}} [options]
+ * @returns {() => void} Takes it away.
  */
 export function toast(text, options = {}) {
-  const region = /** @type {HTMLElement} */ (document.getElementById("toasts"));
-  const same = [...region.children].find((node) => /** @type {HTMLElement} */ (node).dataset.text === text);
-  same?.remove();
+  const region = messages();
+  const said = () => /** @type {HTMLElement[]} */ ([...region.children]).filter((node) => node.dataset.text !== undefined);
+  said().find((node) => node.dataset.text === text)?.remove();
+  const close = () => node.remove();
   const node = h(
     "div",
     { class: `toast ${options.bad ? "bad" : ""}`, role: options.bad ? "alert" : undefined, data: { text } },
     options.bad && h("span", { class: "bad" }, icon("warn")),
-    h("div", { class: "grow" }, h("p", { text }), options.advice && h("p", { class: "muted", text: options.advice })),
+    h("div", { class: "grow words" }, h("p", { text }), options.advice && h("p", { class: "muted", text: options.advice })),
     options.action && button({ text: options.action.text, label: options.action.text, class: "small", run: () => {
-      node.remove();
+      close();
       options.action?.run();
     } }),
-    button({ icon: "close", label: "Dismiss", class: "small", run: () => node.remove() }),
+    button({ icon: "close", label: "Dismiss", class: "small", run: close }),
   );
   region.append(node);
-  while (region.children.length > 4) region.firstElementChild?.remove();
-  if (!options.bad) setTimeout(() => node.remove(), 5000);
+  node.scrollIntoView({ block: "nearest" });
+  const all = said();
+  if (all.length > MOST) (all.find((one) => !one.classList.contains("bad")) ?? all[0]).remove(); // rather than an error nobody has read
+  if (!options.bad) fade(node, Math.max(SEEN, READ * (text.length + (options.advice?.length ?? 0))));
+  return close;
+}
+
+/** Take a message away after a while, but not from under the pointer or the focus. @param {HTMLElement} node @param {number} after */
+function fade(node, after) {
+  setTimeout(() => (node.matches(":hover, :focus-within") ? fade(node, SEEN) : node.remove()), after);
+}
+
+/** Where messages stand: a dialog makes everything outside of it out of reach, so within the one that is open. */
+export function messages() {
+  const region = /** @type {HTMLElement} */ (document.getElementById("toasts"));
+  const host = [...document.querySelectorAll("dialog[open]")].pop() ?? /** @type {HTMLElement} */ (document.getElementById("right"));
+  if (region.parentElement !== host) host.append(region);
+  return region;
 }
 
 /** Say what went wrong. @param {unknown} error */

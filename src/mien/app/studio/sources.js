@@ -3,7 +3,7 @@
 import { sourcePicture, upload } from "./api.js";
 import { browse } from "./browse.js";
 import { button, h, icon } from "./dom.js";
-import { attempt, dialog, menu, toast } from "./overlay.js";
+import { attempt, dialog, menu, messages, toast } from "./overlay.js";
 import { snapshot } from "./camera.js";
 import { base } from "./time.js";
 
@@ -71,7 +71,7 @@ export async function takeFiles(store, files, how = {}) {
 export function progress(name) {
   const bar = h("progress", { max: 1, value: 0, "aria-label": `Sending ${name}` });
   const node = h("div", { class: "toast" }, h("div", { class: "grow column" }, h("span", { class: "clip", text: `Sending ${name}` }), bar));
-  document.getElementById("toasts")?.append(node);
+  messages().append(node);
   return { share: (/** @type {number} */ s) => (bar.value = s), close: () => node.remove() };
 }
 
