@@ -28,8 +28,8 @@ from mien.errors import MediaError
 from tests.app.server.conftest import BASE, Place
 
 
-def _png(path: Path) -> bytes:
-    Image.new("RGB", (32, 24), (200, 10, 10)).save(path)
+def _png(path: Path, red: int = 200) -> bytes:
+    Image.new("RGB", (32, 24), (red, 10, 10)).save(path)
     return path.read_bytes()
 
 
@@ -50,10 +50,23 @@ def test_a_video_arrives_byte_for_byte(place: Place) -> None:
 
 
 def test_equal_names_do_not_meet(place: Place, tmp_path: Path) -> None:
-    content = _png(tmp_path / "a.png")
-    names = [place.client.post("/api/uploads?name=a.png", content=content).json()["name"] for _ in range(3)]
+    contents = [_png(tmp_path / "a.png", red) for red in (1, 2, 3)]
+    names = [place.client.post("/api/uploads?name=a.png", content=one).json()["name"] for one in contents]
     assert names == ["a.png", "a (2).png", "a (3).png"]
     assert _left(place) == sorted(names)
+
+
+def test_the_same_bytes_are_kept_once(place: Place, tmp_path: Path) -> None:
+    content, other = _png(tmp_path / "a.png"), _png(tmp_path / "a.png", 199)
+    assert len(content) == len(other)  # or the size alone would tell them apart
+    sent = [("a.png", content), ("b.png", content), ("a.png", other), ("c.png", other), ("a.png", content)]
+    answers = [place.client.post("/api/uploads", params={"name": n}, content=c).json() for n, c in sent]
+    assert [answer["name"] for answer in answers] == ["a.png", "a.png", "a (2).png", "a (2).png", "a.png"]
+    assert answers[4] == answers[0]
+    assert _left(place) == ["a (2).png", "a.png"]
+    Path(answers[0]["path"]).write_bytes(other)  # changed by hand: it is not what was sent any more
+    again = place.client.post("/api/uploads?name=a.png", content=content).json()
+    assert Path(again["path"]).read_bytes() == content
 
 
 def test_the_content_counts_not_the_name(place: Place, tmp_path: Path) -> None:

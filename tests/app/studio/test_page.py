@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -56,6 +57,24 @@ def test_a_picture_is_dragged_onto_a_person(seen: Seen, studio: Studio) -> None:
     settle(page)
     (part,) = document(studio, seen.project).cast
     assert [path.name.split(".")[0].split(" ")[0] for path in part.sources] == ["hopper", "astronaut"]
+
+
+def test_the_same_picture_again_is_the_face_that_is_there(seen: Seen, studio: Studio, tmp_path: Path) -> None:
+    page = seen.page
+    copy = tmp_path / "copy.png"
+    content = (studio.media / "astronaut.png").read_bytes()
+    copy.write_bytes(content + b"bytes after the picture")  # of no other test
+    once_more = tmp_path / "once more.png"
+    once_more.write_bytes(copy.read_bytes())
+    for path in (copy, once_more, copy):
+        with page.expect_response("**/api/uploads?*"), page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Add faces").click()
+            page.get_by_role("menuitem", name="Pictures or videos from this device").click()
+            chooser.value.set_files(str(path))
+        expect(page.locator(".toast")).to_have_count(0)  # it is no longer being sent
+        expect(page.locator(".source")).to_have_count(1)
+    kept = [path for path in (studio.home / "uploads").iterdir() if path.read_bytes() == copy.read_bytes()]
+    assert [path.name for path in kept] == ["copy.png"]
 
 
 def test_a_changed_setting_changes_the_pixels_and_is_taken_back(seen: Seen, studio: Studio) -> None:

@@ -1,9 +1,12 @@
-"""Uploads: a body streamed to disk in bounded memory, kept only when it is whole and a picture or video."""
+"""Uploads: a body streamed to disk in bounded memory, kept only when it is whole and a picture or video, and
+once: the same bytes again are the file that is there.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import filecmp
 import os
 import re
 import secrets
@@ -134,6 +137,8 @@ def _keep(part: Path, folder: Path, name: str, size: int) -> Uploaded:
     except MediaError as error:
         problem = error.problem.replace(str(part), name)
         raise MediaError(name, problem, error.advice) from error
+    if (same := _same(part, folder, size)) is not None:
+        return Uploaded(path=str(same), name=same.name, kind=kind, bytes=size)
     stem, suffix = os.path.splitext(name)
     number = 1
     while True:
@@ -144,6 +149,17 @@ def _keep(part: Path, folder: Path, name: str, size: int) -> Uploaded:
         number += 1
     part.replace(path)
     return Uploaded(path=str(path), name=path.name, kind=kind, bytes=size)
+
+
+def _same(part: Path, folder: Path, size: int) -> Path | None:
+    """The file of a folder that has the very bytes of an upload; the size says first which may have."""
+    with os.scandir(folder) as found:
+        names = sorted(entry.name for entry in found if entry.is_file(follow_symlinks=False))
+    for path in (folder / name for name in names if not name.startswith(".")):
+        with contextlib.suppress(OSError):  # one that has gone or cannot be read is another one
+            if path.stat().st_size == size and filecmp.cmp(part, path, shallow=False):
+                return path
+    return None
 
 
 def router(state: State) -> APIRouter:
@@ -163,7 +179,8 @@ def router(state: State) -> APIRouter:
         """Keep a picture or video; the raw body is the file.
 
         It is written as it comes, under its name or, where there is one already, the next that is free, and
-        kept only if it is whole and its content is what can be worked on.
+        kept only if it is whole and its content is what can be worked on. What is there already is not kept a
+        second time: the answer tells where it is.
         """
         length = request.headers.get("content-length", "")
         expected = int(length) if length.isascii() and length.isdigit() else 0

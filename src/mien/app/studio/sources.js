@@ -23,8 +23,9 @@ export function identities(store) {
   return [...pool, ...more];
 }
 
-/** @param {Store} store @param {string[][]} pool */
-export function keep(store, pool) {
+/** @param {Store} store @param {string[][]} given  What is there twice is kept once. */
+export function keep(store, given) {
+  const pool = [...new Map(given.map((s) => [s.join("\n"), s])).values()];
   store.set({ pool });
   localStorage.setItem(KEPT + (store.state.opened?.id ?? ""), JSON.stringify(pool));
 }
