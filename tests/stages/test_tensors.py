@@ -108,7 +108,7 @@ def test_every_layout(tmp_path: Path, layout: str) -> None:
         {"enhance": Enhance(model="enhancer", blend=0.6)},
         {"enhance": Enhance(model="enhancer"), "mask": Mask(occlusion="occluder,occluder")},
     ],
-    ids=lambda asked: "-".join(f"{k}" for part in asked.values() for k in part.model_fields_set),
+    ids=lambda asked: "-".join(f"{k}" for part in asked.values() for k in sorted(part.model_fields_set)),
 )
 def test_every_setting(tmp_path: Path, asked: dict[str, Any]) -> None:
     frame = frames.paint(frames.LAYOUTS["yuv420p"], SIZE, frames.waves)

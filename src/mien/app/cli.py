@@ -23,6 +23,7 @@ import tyro
 
 from mien import errors
 from mien.app.live_command import live
+from mien.app.look_command import analyse, review
 from mien.app.roles import ROLE, Paths, joined
 from mien.models.card import Task
 from mien.settings import Detect, Device, Encode, Enhance, Job, Mask, Safety, Settings, Swap, Track
@@ -122,45 +123,6 @@ def _swap(job: Job, folder: Path | None, json: bool) -> int:
     from mien.run import verbs
 
     return follow(verbs.swap(job, folder=folder), json)
-
-
-def analyse(
-    target: Path,
-    output: Output,
-    sheet: Annotated[Path | None, tyro.conf.arg(metavar="PNG")] = None,
-    start: str = "",
-    end: str = "",
-    json: bool = False,
-    detect: Detect = Detect(),  # noqa: B008
-    track: Track = Track(),  # noqa: B008
-    device: Device = Device(),  # noqa: B008
-) -> int:
-    """Find and follow the faces of a video, list people and tracks, and save what was found.
-
-    A later swap of the same clip, range and settings uses it without looking again.
-
-    Args:
-        target: The video.
-        output: The tracks file to write.
-        sheet: A picture to write that shows everybody found: each person with time on screen and first
-            appearance, and each track with its id.
-        start: First moment: seconds ("12.5"), a clock time ("1:02.5") or a frame ("250f").
-        end: Moment after the last one, written like start.
-        json: Print one event a line as JSON.
-        detect: Finding faces.
-        track: Following faces.
-        device: The machine.
-    """
-    from mien.run import verbs
-
-    settings = Settings(detect=detect, track=track, device=device)
-    code = follow(verbs.analyse(target, output, settings, sheet_path=sheet, start=start, end=end), json)
-    if code == 0 and not json:
-        from mien.app.show import listed
-        from mien.faces import tracksfile
-
-        print(listed(tracksfile.load(output.expanduser())))
-    return code
 
 
 def jobs(
@@ -351,6 +313,7 @@ def studio(
 COMMANDS: dict[str, Callable[..., int]] = {
     "swap": swap,
     "analyse": analyse,
+    "review": review,
     "jobs": jobs,
     "models": models,
     "doctor": doctor,

@@ -33,7 +33,7 @@ def events(kind: str, spec: Mapping[str, Any], home: Path) -> Generator[Event, N
     """The events of a line's work. Heavy modules are imported when it begins.
 
     Args:
-        kind: `swap`, `analyse` or `pull`.
+        kind: `swap`, `analyse`, `review` or `pull`.
         spec: As in `run.queue.Queue.add`.
         home: The cache.
 
@@ -79,6 +79,23 @@ def _analyse(spec: Mapping[str, Any], home: Path) -> Generator[Event, None, None
     )
 
 
+def _review(spec: Mapping[str, Any], home: Path) -> Generator[Event, None, None]:
+    from mien.run import verbs
+    from mien.settings import Job
+
+    job, output = Job.model_validate(spec["job"]), spec.get("output")
+    return verbs.review(
+        job.target,
+        job.output,
+        Path(output) if output else None,
+        job.settings,
+        start=job.start,
+        end=job.end,
+        whole=job.whole,
+        home=home,
+    )
+
+
 def _pull(spec: Mapping[str, Any], home: Path) -> Generator[Event, None, None]:
     from mien.models import catalogue
     from mien.models.store import Store
@@ -100,6 +117,7 @@ def _pull(spec: Mapping[str, Any], home: Path) -> Generator[Event, None, None]:
 _VERBS: Mapping[str, Callable[[Mapping[str, Any], Path], Generator[Event, None, None]]] = {
     "swap": _swap,
     "analyse": _analyse,
+    "review": _review,
     "pull": _pull,
 }
 

@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from mien.faces.crops import inside, turned
 from mien.faces.track import side
+from mien.stages.verdict import Flaw
 from mien.types import Float64, Track, Tracks
 
-Reason: TypeAlias = Literal["missing", "unsure", "turned", "covered", "small"]
+Doubt: TypeAlias = Literal["missing", "unsure", "turned", "covered", "small"]
+"""What may go wrong, as the analysis sees it."""
+Reason: TypeAlias = Doubt | Flaw
+"""What may go wrong, or did, as a review of the result sees it."""
 
 SMALL = 40.0
 """Size of a face in pixels below which it is small."""
@@ -30,14 +34,19 @@ LEAST = 2
 STEP = 0.1
 """By how much quality must change for presence to be told anew."""
 
-_TEXTS: dict[Reason, str] = {
+TEXTS: dict[Reason, str] = {
     "missing": "the face was not seen here; its place is filled in",
     "unsure": "the landmarks are unsure",
     "turned": "the face is seen from the side",
     "covered": "another face or the picture's edge covers the face",
     "small": "the face is small",
+    "apart": "the new face's features are not where they belong",
+    "lost": "something before the face seems to be painted over",
+    "marked": "the new face has edges here that it has not elsewhere",
+    "jumps": "the new face jumps",
 }
-_ORDER: tuple[Reason, ...] = ("missing", "unsure", "turned", "covered", "small")
+"""What is told of each."""
+_ORDER: tuple[Doubt, ...] = ("missing", "unsure", "turned", "covered", "small")
 """The worst first: each frame counts for the first that fits."""
 
 
@@ -96,8 +105,8 @@ def moments(tracks: Tracks) -> tuple[Moment, ...]:
     for track in tracks.tracks:
         reasons = _reasons(track, tracks)
         for reason in _ORDER:
-            for start, end in _runs(reasons == _ORDER.index(reason)):
-                moment = Moment(track.start + start, track.start + end, track.id, reason, _TEXTS[reason])
+            for start, end in runs(reasons == _ORDER.index(reason)):
+                moment = Moment(track.start + start, track.start + end, track.id, reason, TEXTS[reason])
                 found.append(moment)
     return tuple(sorted(found, key=lambda m: (m.frame, m.track, m.end)))
 
@@ -132,11 +141,11 @@ def _hidden(track: Track, tracks: Tracks) -> Float64:
     return np.asarray(hidden, np.float64)
 
 
-def _runs(marked: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Start and end of the marked stretches; short gaps are bridged, the shortest stretches left out."""
+def runs(marked: NDArray[np.bool_], least: int = LEAST) -> Iterator[tuple[int, int]]:
+    """Start and end of the marked stretches; short gaps are bridged, those of fewer than `least` left out."""
     rows = np.flatnonzero(marked)
     if not len(rows):
         return
     for run in np.split(rows, np.flatnonzero(np.diff(rows) > APART) + 1):
-        if len(run) >= LEAST:
+        if len(run) >= least:
             yield int(run[0]), int(run[-1]) + 1

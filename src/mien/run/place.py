@@ -25,6 +25,11 @@ def tracks_home(home: Path | None = None) -> Path:
     return (home or default_home()) / "tracks"
 
 
+def reviews_home(home: Path | None = None) -> Path:
+    """Folder of what was found in projects' results, by the project's id."""
+    return (home or default_home()) / "reviews"
+
+
 def absolute(job: Job) -> Job:
     """The same job with absolute paths, so that it can be continued from another folder."""
     cast = tuple(

@@ -243,8 +243,8 @@ class Queue:
         Args:
             kind: Which verb.
             spec: What it is to do, JSON values. swap: `job` (a `Job`), optional `overwrite`. analyse:
-                `target`, optional `output`, `settings`, `start`, `end`, `sheet`. pull: `names`, optional
-                `accept_licence`.
+                `target`, optional `output`, `settings`, `start`, `end`, `sheet`. review: a `job` whose output
+                is looked through, optional `output`. pull: `names`, optional `accept_licence`.
             title: What people read.
             project: The project that it belongs to.
             target: The clip that it is about.

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from mien.errors import JobError
 from mien.types import Progress, Warned
 
-Kind: TypeAlias = Literal["analyse", "swap", "pull"]
+Kind: TypeAlias = Literal["analyse", "swap", "review", "pull"]
 State: TypeAlias = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 Wish: TypeAlias = Literal["", "pause", "cancel"]
 

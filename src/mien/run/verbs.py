@@ -15,12 +15,13 @@ from mien.errors import MediaError, SettingsError
 from mien.faces import people
 from mien.media import sequence
 from mien.run import animated, casting, sheet, still, video
+from mien.run import review as looked
 from mien.run.order import order
 from mien.run.place import absolute, check_output
 from mien.settings import Encode, Job, Role, Settings
 from mien.types import Event, Warned
 
-__all__ = ["analyse", "check", "swap"]
+__all__ = ["analyse", "check", "review", "swap"]
 
 
 def swap(job: Job, *, folder: Path | None = None, home: Path | None = None) -> Generator[Event, None, None]:
@@ -135,3 +136,44 @@ def analyse(
     if sheet_path is not None and not sheet.everybody(film.clip, film.index, tracks, sheet_path):
         yield Warned(str(sheet_path), "is not written: there is nobody to show")
     yield replace(finished, persons=casting.persons(tracks, film.index, film.clip))
+
+
+def review(
+    target: Path,
+    result: Path,
+    output: Path | None = None,
+    settings: Settings | None = None,
+    *,
+    start: str = "",
+    end: str = "",
+    whole: bool = False,
+    home: Path | None = None,
+) -> Generator[Event, None, None]:
+    """Look a result through beside its clip, frame by frame, and say where the new faces look bad.
+
+    A face is judged by its own track: something before it that is painted over, edges that it has nowhere
+    else, jumps from one frame to the next, and landmarks that are not where they belong. Each stretch is a
+    `Warned`. What made the result does not matter.
+
+    Args:
+        target: The video.
+        result: What was made from it, at the same rate.
+        output: A JSON file to write with the stretches; None for none.
+        settings: How faces are found and followed; those of the swap, or the clip is analysed anew.
+        start: First moment of the clip that the result shows, as in `Job`.
+        end: Moment after the last one, as in `Job`.
+        whole: Whether the whole clip is analysed where the result shows a part, as in `Job`.
+        home: The cache: models, jobs and analyses; None for the user's own.
+
+    Raises:
+        MediaError: A video cannot be read, or the file cannot be written.
+        JobError: The result does not show the same frames.
+    """
+    target, result = target.expanduser().absolute(), result.expanduser().absolute()
+    output = output.expanduser().absolute() if output is not None else None
+    if output is not None:
+        check_output(output, (target, result))
+    for path in (target, result):
+        if sequence.kind(path) != "other":
+            raise MediaError(path, "is no video", "Only videos are looked through.")
+    yield from looked.review(target, result, output, settings or Settings(), start, end, whole, home)

@@ -101,7 +101,8 @@ def swap(wanted: Order, folder: Path | None) -> Generator[Event, None, None]:
                 gate.check(str(job.target), samples(film), wanted.judges, runtime)
             cast = yield from prepared(wanted, runtime, clock)
             seen = replace(film, start=0, end=len(film.index)) if job.whole else film
-            tracks = yield from _known(seen, wanted.settings, runtime, clock, _cache(place, home), place.path)
+            kept = _cache(place, home)
+            tracks = yield from tracked(seen, wanted.settings, runtime, clock, kept, place.path)
             ready = parts(wanted, cast, runtime, tracks, film=film)
             yield from unchanged(wanted, ready, tracks)
             device = wanted.settings.device
@@ -228,7 +229,7 @@ def analyse(
             tempfile.TemporaryDirectory(prefix=".work-", dir=kept) as work,
             Runtime(settings.device.threads, store, known, settings.device) as runtime,
         ):
-            tracks = yield from _known(film, settings, runtime, clock, kept, Path(work))
+            tracks = yield from tracked(film, settings, runtime, clock, kept, Path(work))
             yield from fallen(runtime)
             engines = runtime.engines
             place = output or tracks_path(film, settings, known, store, kept)
@@ -277,7 +278,7 @@ def tracks_path(
     return cache / f"{analysis_id(mark, settings, used)[:32]}.tracks"
 
 
-def _known(
+def tracked(
     film: Footage, settings: Settings, runtime: Runtime, clock: Clock, cache: Path, work: Path
 ) -> Generator[Event, None, Tracks]:
     """The tracks of the footage: read where an earlier run left them, else found and left there."""

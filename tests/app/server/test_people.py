@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mien.app import hand
 from mien.run import corrections
 from mien.run.films import Films
 from mien.run.project import Person, Project
+from mien.run.queue import Queue
 from mien.settings import Settings
-from mien.types import Array
+from mien.types import Array, Finished
 from tests.app.server.conftest import Place
 from tests.regression import running, scenes
 
@@ -185,3 +187,52 @@ def test_pictures_of_sources(place: Place, tmp_path: Path) -> None:
     ):
         answer = place.client.get("/api/sources/picture", params={"path": str(path)})
         assert answer.status_code == status
+
+
+def _line(place: Place, result: Path, project: str) -> str:
+    """A render of the project that has ended, by hand."""
+    job = {"target": str(place.clip), "output": str(result), "cast": [{"sources": [], "faces": "all"}]}
+    with Queue(place.home) as queue:
+        line = queue.add("swap", {"job": job}, "render", project, target=place.clip, output=result)
+        queue.take()
+        return queue.finish(line.id, {"frames": 40}).id
+
+
+def test_what_is_found_in_a_result(seen: Place) -> None:
+    """One frame of the result is darker: there the new face jumps, and back after it."""
+    opened = seen.project()
+    pictures = [
+        (0.8 * picture + 30).astype(np.uint8)
+        for picture in scenes.talking("hopper", 20) + scenes.talking("astronaut", 20)
+    ]
+    pictures[30] = (0.9 * pictures[30]).astype(np.uint8)
+    result = scenes.film(seen.films / "result.mp4", pictures)
+    name = _line(seen, result, opened["id"])
+
+    asked = seen.client.post(f"/api/jobs/{name}/review")
+    assert asked.status_code == 202, asked.text
+    line = asked.json()
+    assert (line["kind"], line["state"], line["project"]) == ("review", "queued", opened["id"])
+    assert seen.client.post(f"/api/jobs/{name}/review").json()["id"] == line["id"]
+    with Queue(seen.home) as queue:
+        *_, last = hand.events("review", queue.spec(line["id"]), seen.home)
+    assert isinstance(last, Finished)
+
+    address = f"/api/projects/{opened['id']}/people"
+    found = [m for m in seen.client.get(address).json()["moments"] if m["result"]]
+    assert [(m["frame"], m["end"], m["track"], m["reason"]) for m in found] == [(30, 32, 2, "jumps")]
+    assert found[0]["result"] == str(result)
+    scenes.film(result, pictures[::-1])  # another result under the same name
+    assert [m for m in seen.client.get(address).json()["moments"] if m["result"]] == []
+
+
+def test_only_a_video_that_is_done_is_looked_through(seen: Place) -> None:
+    opened = seen.project()
+    picture = seen.films / "result.png"
+    scenes.portrait("hopper").save(picture)
+    answer = seen.client.post(f"/api/jobs/{_line(seen, picture, opened['id'])}/review")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["problem"] == "is no video"
+    with Queue(seen.home) as queue:
+        waiting = queue.add("swap", {"job": {}}, "waits", opened["id"]).id
+    assert seen.client.post(f"/api/jobs/{waiting}/review").status_code == 404

@@ -15,9 +15,10 @@ from mien.app.server.errors import Refusal, responses
 from mien.app.server.reveal import reveal
 from mien.app.server.security import is_local
 from mien.errors import MediaError
+from mien.media import sequence
 from mien.run import batch as batches
 from mien.run import queue as queues
-from mien.run.place import absolute
+from mien.run.place import absolute, reviews_home
 from mien.run.queue import Line
 from mien.run.verbs import check
 from mien.settings import Job, Settings
@@ -158,6 +159,25 @@ class Desk:
         files, path = self.state.files, Path(line.output)
         return files.folder(line.output) if path.is_dir() else files.file(path)
 
+    def review(self, id: str) -> Line:
+        """Have a job's result looked through; the job that is doing so where there is one.
+
+        Raises:
+            Refusal: It has no result, or that is no video.
+        """
+        path, queue = self.result(id), self.state.queue
+        if sequence.kind(path) != "other":
+            raise Refusal("not_found", str(path), "is no video", "Only videos are looked through.")
+        for line in queue.lines():
+            if line.kind == "review" and line.open and line.target == str(path):
+                return line
+        line, job = queue.line(id), queue.spec(id)["job"]
+        found = reviews_home(self.state.home) / f"{line.project}.json" if line.project else None
+        if found is not None:
+            found.parent.mkdir(exist_ok=True)
+        spec = {"job": job, "output": str(found) if found else None}
+        return queue.add("review", spec, f"Look through {path.name}", line.project, target=path)
+
     def result(self, id: str) -> Path:
         """The file that a job has written.
 
@@ -229,6 +249,12 @@ def router(state: State) -> APIRouter:
     def log(id: str) -> Log:
         """What a job has said so far; the newest lines where there are many."""
         return Log(lines=[Said(time=at, text=text) for at, text in queue.log(id)])
+
+    @routes.post("/jobs/{id}/review", status_code=202)
+    def review(id: str) -> Line:
+        """Look a job's result through beside its clip, as a job: where the new faces look bad is among its
+        warnings, and of a project's among the moments to look at."""
+        return desk.review(id)
 
     @routes.post("/jobs/{id}/show", status_code=204, responses=responses(409))
     def show(id: str, request: Request) -> None:

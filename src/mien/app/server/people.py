@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from mien.app.server.projects import Desk
 from mien.errors import JobError
 from mien.faces import people as grouped
 from mien.media import pace, waveform
-from mien.run import casting, moments, sheet, strip
+from mien.run import casting, moments, review, sheet, strip
 from mien.run.corrections import Corrected, corrected
 from mien.run.moments import Reason
+from mien.run.place import reviews_home
 from mien.run.projects import Held
 from mien.run.render import Footage
+from mien.run.review import Review
 from mien.types import Track
 
 if TYPE_CHECKING:
@@ -82,6 +85,8 @@ class MomentLine(_Shown):
     track: int
     reason: Reason
     text: str
+    result: str = ""
+    """The file in which it was seen; empty for what the analysis doubts."""
 
 
 class People(_Shown):
@@ -119,8 +124,15 @@ def _track_line(track: Track, size: tuple[int, int]) -> TrackLine:
     )
 
 
-def told(held: Held, film: Footage, known: Corrected) -> People:
-    """What is told of the people in a project's clip."""
+def told(held: Held, film: Footage, known: Corrected, result: Review | None = None) -> People:
+    """What is told of the people in a project's clip.
+
+    Args:
+        held: The project.
+        film: Its clip.
+        known: Who is there.
+        result: What was found in a result of it.
+    """
     tracks = known.tracks
     facts = casting.persons(tracks, film.index, film.clip)
     lines = []
@@ -138,10 +150,10 @@ def told(held: Held, film: Footage, known: Corrected) -> People:
                 tracks=[_track_line(t, tracks.size) for t in sorted(own, key=lambda t: (t.start, t.id))],
             )
         )
-    found = [
-        MomentLine(frame=m.frame, end=m.end, track=m.track, reason=m.reason, text=m.text)
-        for m in moments.moments(tracks)
-    ]
+    found = [MomentLine(**asdict(m)) for m in moments.moments(tracks)]
+    if result is not None:
+        found += [MomentLine(**asdict(m), result=str(result.result)) for m in result.moments]
+        found.sort(key=lambda m: (m.frame, m.track, m.end))
     return People(people=lines, cuts=[cut for cut in tracks.shots if cut > 0], moments=found)
 
 
@@ -169,6 +181,11 @@ class Gallery:
             advice = "`POST /api/projects/ID/analysis` finds out who is there."
             raise JobError(held.project.name or name, "is not analysed yet by its settings", advice)
         return held, film, corrected(held.project, tracks)
+
+    def seen(self, held: Held, film: Footage) -> Review | None:
+        """What was found in a project's result, as long as that and the analysis are the same."""
+        analysis = self._state.films.analysis(film.clip.path, held.project.settings)
+        return review.load(reviews_home(self._state.home) / f"{held.id}.json", analysis.name)
 
 
 def cached(tag_of: str, known: str, make: Callable[[], Response]) -> Response:
@@ -200,11 +217,13 @@ def router(state: State) -> APIRouter:
 
     @routes.get("/projects/{id}/people")
     def people(id: str) -> People:
-        """Who is in a project's clip, with the project's corrections, and the moments to look at.
+        """Who is in a project's clip, with the project's corrections, and the moments to look at: those that
+        the analysis doubts, and those that were found in a result.
 
         An error of the kind `job` says that the clip is not analysed yet.
         """
-        return told(*gallery.known(id))
+        held, film, who = gallery.known(id)
+        return told(held, film, who, gallery.seen(held, film))
 
     @routes.get("/projects/{id}/people/{person}/picture", response_class=Response, responses=JPEG)
     def picture(id: str, person: str, side: Side = sheet.FACE, known: Known = "") -> Response:

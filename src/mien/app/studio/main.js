@@ -76,7 +76,7 @@ stage.onWay = (/** @type {string} */ way) => (way === "models" ? right.show("mod
 moments.onSeek = () => store.state.playing && stage.pause();
 moments.onCount = (/** @type {number} */ n) => left.badge("moments", n ? String(n) : "");
 moments.show();
-for (const part of [cast, render, models]) part.onJob = (line) => took(line);
+for (const part of [cast, moments, render, models]) part.onJob = (line) => took(line);
 const run = new Run(store);
 const live = new LivePanel(store, run, right.panel("live"), element("stage"), { leave: () => leave(), models: () => right.show("models") });
 keys({ store, stage, timeline, transport, moments, live: live.keys() });
@@ -141,9 +141,17 @@ function took(line) {
   store.set({ jobs });
   if (!before || before.state === line.state) return;
   if (line.state === "done" && line.kind === "analyse" && line.project === store.state.opened?.id) void loadPeople();
+  if (line.state === "done" && line.kind === "review" && line.project === store.state.opened?.id) void reviewed(line);
   if (line.state === "done" && line.kind === "swap") toast(`${line.title} is done.`, { action: { text: "Show", run: () => right.show("render") } });
   if (line.state === "done" && line.kind === "pull") void models.load();
   if (line.state === "failed") toast(`${line.title} failed: ${line.error?.problem ?? ""}`, { bad: true, advice: line.error?.advice });
+}
+
+/** A result was looked through. @param {import("./types.js").Line} line */
+async function reviewed(line) {
+  await loadPeople();
+  const found = store.state.people?.moments.filter((m) => m.result).length ?? 0;
+  toast(found ? `${line.title}: ${found} moments to check.` : `${line.title}: nothing looks bad.`, { action: { text: "Check", run: () => left.show("moments") } });
 }
 
 /** Somebody else changed the project. @param {{id: string, revision: number}} event */

@@ -1,16 +1,20 @@
 // @ts-check
 /** Moments that may look bad, to be looked at one after the other. */
+import { attempt, post } from "./api.js";
 import { addCue, span } from "./cues.js";
 import { button, h, icon, renew } from "./dom.js";
 import { everybody } from "./people.js";
-import { clock } from "./time.js";
+import { base, clock } from "./time.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Moment} Moment */
 
 const NAMES = /** @type {Record<string, string>} */ ({
   unsure: "Unsure landmarks", small: "Very small face", turned: "Turned away", covered: "Covered", missing: "Not seen",
+  apart: "Sits badly", lost: "Painted over", marked: "Odd edges", jumps: "Jumps",
 });
+
+const OPEN = ["queued", "running", "paused"];
 
 export class Moments {
   /** @param {Store} store @param {HTMLElement} panel @param {HTMLElement} bar  The panel with the list, and the place in the timeline's bar. */
@@ -18,10 +22,14 @@ export class Moments {
     this.store = store;
     this.panel = panel;
     this.count = h("span", { class: "number muted" });
+    /** @type {HTMLElement | undefined} */
+    this.looking = undefined;
+    this.offered = "";
     bar.append(
       button({ icon: "left", label: "Moment to check before (⇧,)", class: "small", run: () => this.go(-1) }), this.count,
       button({ icon: "right", label: "Next moment to check (⇧.)", class: "small", run: () => this.go(1) }));
     store.on(["people", "moment", "project"], () => this.show());
+    store.on(["jobs"], () => this.offer());
   }
 
   /** Those of people who get a new face, all where nobody does; not those where a cue keeps the original. @returns {Moment[]} */
@@ -68,17 +76,46 @@ export class Moments {
     this.count.textContent = list.length ? `${list.length} to check` : state.people ? "Nothing to check" : "Not analysed yet";
     this.onCount?.(list.length);
     const people = everybody(state);
-    renew(this.panel, list.length
+    this.looking = h("div", { class: "look row" });
+    this.offered = "";
+    renew(this.panel, [this.looking, ...(list.length
       ? [h("ul", { class: "moments" }, list.map((m, k) => {
           const person = people.find((p) => p.tracks.some((t) => t.id === m.track));
           return h("li", { class: k === state.moment ? "chosen" : "", data: { colour: person?.colour ?? "" } },
             h("button", { type: "button", class: "moment", title: m.text, data: { key: `moment-${k}` }, "aria-current": k === state.moment ? "true" : undefined, on: { click: () => this.look(k) } },
               h("img", { src: `/api/projects/${state.opened?.id}/tracks/${m.track}/picture?frame=${m.frame}`, alt: "", loading: "lazy" }),
-              h("span", { class: "grow" }, h("strong", { text: NAMES[m.reason] ?? m.reason }), h("span", { class: "muted clip block number", text: `${person?.name ?? ""} · ${time.code(m.frame)}` }))),
+              h("span", { class: "grow" }, h("strong", { text: NAMES[m.reason] ?? m.reason }), h("span", { class: "muted clip block number", text: `${person?.name ?? ""} · ${time.code(m.frame)}${m.result ? ` · ${base(m.result)}` : ""}` }))),
             button({ icon: "hidden", label: `Keep the original face there: cue at ${time.code(m.frame)}`, title: "Keep the original face there (adds a cue)", class: "small", run: () => this.leave(m) }));
         }))]
-      : [h("div", { class: "empty" }, icon("check"), h("p", { text: state.people ? "No moment of the people with new faces looks doubtful." : "After the analysis, moments worth a look are listed here." }))]);
+      : [h("div", { class: "empty" }, icon("check"), h("p", { text: state.people ? "No moment of the people with new faces looks doubtful." : "After the analysis, moments worth a look are listed here." }))])]);
+    this.offer();
   }
+
+  /** Have the latest result looked through, too. */
+  offer() {
+    const { jobs, opened } = this.store.state;
+    const mine = jobs.filter((j) => j.project === opened?.id);
+    const busy = mine.find((j) => j.kind === "review" && OPEN.includes(j.state));
+    const latest = mine.filter((j) => j.kind === "swap" && j.state === "done").sort((a, b) => (b.ended ?? 0) - (a.ended ?? 0))[0];
+    const named = latest && base(latest.output ?? "");
+    const state = busy ? `busy ${busy.progress?.done ?? 0}` : latest ? String(latest.id) : "";
+    if (state === this.offered || !this.looking) return;
+    this.offered = state;
+    renew(this.looking, busy
+      ? [h("span", { class: "muted grow clip", text: busy.title }), h("progress", { max: busy.progress?.total || 1, value: busy.progress?.done ?? 0, "aria-label": `Progress of ${busy.title}` })]
+      : latest
+        ? [button({ icon: "flag", text: "Look through the result", label: `Look through ${named} for moments that look bad`, title: `Compares ${named} with the clip, frame by frame`, class: "small", data: { key: "look" }, run: () => void this.through(latest) })]
+        : []);
+  }
+
+  /** @param {import("./types.js").Line} job */
+  async through(job) {
+    const line = await attempt(() => post(`/jobs/${job.id}/review`));
+    if (line?.id) this.onJob?.(line);
+  }
+
+  /** @type {((line: any) => void) | undefined} */
+  onJob;
 
   /** @type {((n: number) => void) | undefined} */
   onCount;

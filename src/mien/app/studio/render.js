@@ -148,7 +148,7 @@ export class Render {
     const { jobs } = this.store.state;
     const rank = (/** @type {Line} */ j) => (j.state === "running" ? 0 : OPEN.includes(j.state) ? 1 : 2);
     const sorted = [...jobs].sort((a, b) => rank(a) - rank(b) || (rank(a) < 2 ? a.position - b.position : Number(/** @type {any} */ (b).ended ?? 0) - Number(/** @type {any} */ (a).ended ?? 0)));
-    renew(this.queue, sorted.length ? sorted.map((j) => this.line(j)) : [h("li", { class: "muted", text: "Nothing to do. Renders, analyses and downloads are listed here." })]);
+    renew(this.queue, sorted.length ? sorted.map((j) => this.line(j)) : [h("li", { class: "muted", text: "Nothing to do. Renders, analyses, reviews and downloads are listed here." })]);
   }
 
   /** @param {Line} j */
@@ -163,7 +163,7 @@ export class Render {
     const done = j.state === "done" && j.kind === "swap";
     const tone = { done: "good", failed: "bad", running: "accent", paused: "warn" }[j.state] ?? "";
     return h("li", { class: "job", data: { state: j.state, job: String(j.id) } },
-      h("div", { class: "row" }, icon({ swap: "film", analyse: "person", pull: "chip" }[j.kind] ?? "film"), h("span", { class: "grow clip", text: j.title, title: `${j.title}\n${j.output ?? ""}` }), h("span", { class: `chip ${tone}`, text: STATES[j.state] ?? j.state })),
+      h("div", { class: "row" }, icon({ swap: "film", analyse: "person", review: "flag", pull: "chip" }[j.kind] ?? "film"), h("span", { class: "grow clip", text: j.title, title: `${j.title}\n${j.output ?? ""}` }), h("span", { class: `chip ${tone}`, text: STATES[j.state] ?? j.state })),
       open && j.state !== "queued" && h("progress", { max: p?.total || 1, value: p?.done ?? 0, "aria-label": `Progress of ${j.title}` }),
       open && p && h("div", { class: "row muted small number" }, h("span", { class: "grow clip", text: progressText(j) }), j.state === "running" && p.eta > 0 && h("span", { text: `${span(p.eta)} left` })),
       j.error && h("p", { class: "bad small", text: `${j.error.subject}: ${j.error.problem}. ${j.error.advice}` }),

@@ -82,7 +82,7 @@
  * @property {string} picture
  * @property {TrackLine[]} tracks
  *
- * @typedef {{frame: number, end: number, track: number, reason: string, text: string}} Moment
+ * @typedef {{frame: number, end: number, track: number, reason: string, text: string, result?: string}} Moment
  * @typedef {{people: PersonLine[], cuts: number[], moments: Moment[]}} People
  *
  * @typedef {object} Person  A person as the page shows it: analysis, corrections and cast together.
@@ -103,6 +103,7 @@
  * @property {string} [output]
  * @property {number} position
  * @property {string | number | null} [created]
+ * @property {number | null} [ended]  Seconds since 1970.
  * @property {{stage: string, done: number, total: number, fps: number, eta: number} | null} progress
  * @property {Told | null} error
  * @property {Record<string, any> | null} finished
