@@ -1,8 +1,9 @@
 // @ts-check
 /** Moments that may look bad, to be looked at one after the other. */
-import { attempt, post } from "./api.js";
+import { post } from "./api.js";
 import { addCue, span } from "./cues.js";
 import { button, h, icon, renew } from "./dom.js";
+import { attempt } from "./overlay.js";
 import { everybody } from "./people.js";
 import { base, clock } from "./time.js";
 
