@@ -106,6 +106,14 @@ def test_from_a_clip_to_a_file(context: BrowserContext, fresh: Studio, tmp_path:
     done.get_by_role("button", name="Show").click()
     page.wait_for_function("() => document.querySelector('video.result')?.readyState >= 1")
     page.get_by_role("button", name="Close").click()
+
+    # have it looked through
+    page.get_by_role("tab", name="Check").click()
+    page.get_by_role("button", name="Look through result.mp4").click()
+    told = page.locator(".toast", has_text="Look through result.mp4: ")
+    expect(told).to_contain_text("nothing looks bad", timeout=120_000)
+    page.get_by_role("tab", name="Cast").click()
+
     wanted = document(fresh, seen.project)
     page.reload()
     expect(page.locator(".person")).to_have_count(2)
@@ -114,7 +122,7 @@ def test_from_a_clip_to_a_file(context: BrowserContext, fresh: Studio, tmp_path:
     expect(strength).to_have_value("0.4")
     page.get_by_role("tab", name="Render").click()
     expect(page.get_by_label("File name")).to_have_value("result.mp4")
-    expect(page.locator('.job[data-state="done"]')).to_have_count(2)
+    expect(page.locator('.job[data-state="done"]')).to_have_count(3)
     settle(page)
     assert document(fresh, seen.project) == wanted
     assert seen.complaints == []
