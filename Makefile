@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+WORKERS ?= 2
 DEMO_ARGS ?=
 
 .PHONY: demo test torch lint docs gallery clean
@@ -11,7 +12,7 @@ demo: $(VENV)/.demo  ## Swap a face in a demo clip, from nothing.
 	$(BIN)/python -m mien.app.demo $(DEMO_ARGS)
 
 test: lint  ## Lint, types, floors, tests.
-	$(BIN)/pytest --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 torch: $(VENV)/.dev  ## Add PyTorch, without which its tests are skipped.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt
