@@ -107,6 +107,16 @@ class Live:
         return self._pending
 
     @property
+    def ready(self) -> bool:
+        """Whether networks and faces are ready: from then on pictures are waited for."""
+        return self._scene is not None
+
+    @property
+    def ending(self) -> bool:
+        """Whether it ends: what is being worked on is still finished."""
+        return self._ended.is_set()
+
+    @property
     def pace(self) -> Pace:
         """The run's clock."""
         return self._pace

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ pytest.importorskip("aiortc")
 from mien.app.server import webrtc
 from mien.errors import MediaError
 from mien.media.camera import RATE, TICKS, Shot, Sound, Timeline
+from mien.run import scene
 from mien.run.pulse import Delay, Pulse, Written
 from mien.settings import Feed
 from tests.app.server.conftest import Place
@@ -82,6 +85,30 @@ def test_begin_change_record_and_end(seen: Place, face: Path) -> None:
     for path in (target, seen.films / "second.mkv"):
         with av.open(str(path)) as file:
             assert len(list(file.decode(video=0))) >= 3
+
+
+def test_how_far_it_is(seen: Place, face: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second scene is not ready before it may be: until then the run cannot end."""
+    first, go = scene.made, threading.Event()
+
+    def slow(*given: Any) -> Any:
+        if len(given) == 4:  # with the scene before it
+            go.wait(60)
+        return (yield from first(*given))
+
+    monkeypatch.setattr(scene, "made", slow)
+    assert seen.client.get("/api/live").json()["phase"] == "off"
+    feed = {"input": str(seen.clip), "loop": True}
+    body = {"feed": feed, "cast": [{"sources": [str(face)], "faces": "all"}]}
+    assert seen.client.post("/api/live", json=body).json()["phase"] == "preparing"
+    wait(seen, lambda told: told["phase"] == "showing")
+    other = {"sources": [str(face), str(face)], "faces": "all"}
+    assert not seen.client.put("/api/live/settings", json={"cast": [other]}).json()["now"]
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(seen.client.delete, "/api/live")
+        wait(seen, lambda told: told["phase"] == "ending")
+        go.set()
+        assert ended.result().json()["phase"] == "off"
 
 
 def test_what_cannot_be(seen: Place, face: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("aiortc", reason="the packages for live are not installed")
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from mien.app.server import live, webrtc
 from mien.trust import label
@@ -235,6 +235,45 @@ def test_a_model_that_is_not_there_leaves_everything_as_it_is(page: Page, fresh:
     page.get_by_role("alert").get_by_role("button", name="Models").click()
     expect(page.locator(".live-pane.made")).to_be_visible()  # without a clip the picture stays
     expect(page.get_by_label("Find a model")).to_be_visible()
+
+
+def test_once_the_picture_is_seen_it_is_not_getting_ready(page: Page, fresh: Studio) -> None:
+    def late(route: Route) -> None:
+        told = route.fetch().json()
+        if told.get("pulse"):  # the server's word of the first picture is on its way for ever
+            told |= {"phase": "preparing", "pulse": {**told["pulse"], "made": 0}}
+        route.fulfill(json=told)
+
+    choose(page, fresh)
+    page.route("**/api/live", late)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator(".live-pane.made")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".live-head").get_by_role("status")).to_have_text("Live")
+    page.unroute("**/api/live")
+    expect(page.locator(".live-head")).to_contain_text("1 face changed")
+
+
+def test_what_is_waited_for_is_said(page: Page, fresh: Studio) -> None:
+    """Networks are ready, and no camera sends."""
+    cast = [{"sources": [str(fresh.media / "hopper.png")], "faces": "all"}]
+    asked(page, "POST", "/api/live", {"feed": {"input": "browser"}, "cast": cast})
+    page.reload()
+    page.get_by_role("button", name="Live with a camera").click()
+    page.get_by_role("button", name="Watch it").click()
+    told = page.locator(".live-head").get_by_role("status")
+    expect(told).to_have_text("Waiting for the first picture …", timeout=PATIENCE)
+    expect(page.locator(".live-words")).to_contain_text("Everything is ready.")
+    page.evaluate(
+        """() => {
+            window.words = [];
+            const note = () => words.push(document.querySelector(".live-words").textContent);
+            new MutationObserver(note).observe(document.querySelector(".live-words"), {childList: true});
+        }"""
+    )
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled()
+    expect(page.locator(".live-words")).to_contain_text("Nothing is live.")
+    assert [words.split(".")[0] for words in page.evaluate("words")] == ["Ending …", "Nothing is live"]
 
 
 def test_a_face_is_asked_for(page: Page) -> None:

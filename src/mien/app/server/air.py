@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 BROWSER = "browser"
 """The input that is the camera of who opens the page."""
+Phase: TypeAlias = Literal["off", "preparing", "waiting", "showing", "ending"]
+"""Networks and faces are prepared; the first picture is waited for; pictures go out; it ends."""
 NOTES = 50
 """Notes that are kept."""
 
@@ -74,6 +76,8 @@ class Onair(BaseModel):
 
     running: bool
     """Whether there is one."""
+    phase: Phase = "off"
+    """How far it is."""
     feed: Feed | None = None
     """What was asked for last."""
     cast: tuple[Role, ...] = ()
@@ -191,15 +195,24 @@ class Air:
         notes = tuple(self._notes)
         if run is None:
             return Onair(running=False, notes=notes, error=self._error)
-        asked = run.asked
+        asked, pulse = run.asked, run.pulse()
         return Onair(
             running=True,
+            phase=_phase(run, pulse),
             feed=asked.feed,
             cast=asked.cast,
             settings=asked.settings,
-            pulse=run.pulse(),
+            pulse=pulse,
             notes=notes,
         )
+
+
+def _phase(run: Live, pulse: Pulse) -> Phase:
+    if run.ending:
+        return "ending"
+    if pulse.made:
+        return "showing"
+    return "waiting" if run.ready else "preparing"
 
 
 def _camera() -> Camera:

@@ -151,7 +151,9 @@ export class LivePanel {
     const pulse = air.told?.pulse;
     if (air.phase === "starting") return "Starting …";
     if (air.phase !== "running") return "";
-    if (!pulse?.made) return "Getting ready …";
+    if (air.told?.phase === "ending") return "Ending …";
+    // A picture may be here before the server's next word of how it is doing.
+    if (!pulse?.made) return air.seen ? "Live" : air.told?.phase === "waiting" ? "Waiting for the first picture …" : "Getting ready …";
     const faces = `${pulse.faces} ${pulse.faces === 1 ? "face" : "faces"} changed`;
     return this.store.state.live.off ? "New face is off" : pulse.faces ? faces : "Live, but no face is seen";
   }

@@ -126,7 +126,7 @@ export class Run {
     if (problem) return this.say({ problem });
     const turn = ++this.turn;
     const sends = kind(live) === "browser";
-    this.say({ phase: "starting", sends, told: null, problem: null });
+    this.say({ phase: "starting", sends, told: null, seen: false, problem: null });
     try {
       // Where the server cannot take a camera, its own words come before anybody is asked for one.
       if (sends && (await get("/live/devices")).browser) await this.open(turn);
@@ -182,7 +182,7 @@ export class Run {
   async watch() {
     const turn = ++this.turn;
     this.mine = false;
-    this.say({ phase: "starting", sends: false, problem: null });
+    this.say({ phase: "starting", sends: false, seen: false, problem: null });
     try {
       const told = await get("/live");
       if (turn !== this.turn) return;
@@ -229,6 +229,11 @@ export class Run {
     if (told && this.phase === "idle") this.say({ told });
   }
 
+  /** Whether the page has a picture of what runs. @param {boolean} seen */
+  shown(seen) {
+    if (this.phase === "starting" || this.phase === "running") this.say({ seen });
+  }
+
   /** Ask the server how it is doing, again and again. */
   look() {
     const turn = this.turn;
@@ -268,8 +273,8 @@ export class Run {
   /** It ended by itself. @param {Onair} told */
   ended(told) {
     this.turn += 1;
-    this.release();
     this.say({ phase: "idle", problem: told.error });
+    this.release();
     if (!told.error) toast("Live has ended: nothing more comes in.");
   }
 
@@ -376,9 +381,9 @@ export class Run {
     const begun = this.mine || this.phase === "running" || this.store.state.air.told?.running;
     const files = this.recordings();
     this.turn += 1;
+    this.say({ phase: begun ? "stopping" : "idle" });
     this.release();
-    if (!begun) return this.say({ phase: "idle" });
-    this.say({ phase: "stopping" });
+    if (!begun) return;
     try {
       const told = await remove("/live");
       this.say({ phase: "idle", told, problem: told.error });
@@ -392,8 +397,8 @@ export class Run {
   async fail(error) {
     const { mine } = this;
     this.turn += 1;
-    this.release();
     this.say({ phase: "idle", told: null, problem: problem(error) });
+    this.release();
     if (mine) await remove("/live").catch(() => {}); // what went wrong is said already
   }
 

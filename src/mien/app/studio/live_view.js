@@ -38,7 +38,8 @@ export class LiveView {
     });
     this.made.addEventListener("resize", () => {
       this.shape();
-      this.show(); // the first picture is there
+      this.show();
+      run.shown(this.made.videoWidth > 0);
     });
     this.readable = h("span", { class: "corner readable", text: "AI-edited" });
     this.panes = {
@@ -102,7 +103,7 @@ export class LiveView {
     const text = {
       idle: ["camera", "Nothing is live. Choose a camera and a new face on the right, and press Start."],
       starting: ["camera", "Starting. If the browser asks, allow the camera …"],
-      running: ["face", air.told?.pulse?.captured ? "The first picture is being made …" : "Networks and faces are being made ready …"],
+      running: ["face", words(air.told)],
       stopping: ["camera", "Ending …"],
     }[air.phase];
     if (this.said === text[1]) return;
@@ -150,6 +151,13 @@ export class LiveView {
     if (document.fullscreenElement) void document.exitFullscreen();
     else void this.viewer.requestFullscreen?.();
   }
+}
+
+/** What is waited for. @param {import("./types.js").Onair | null} told */
+function words(told) {
+  if (told?.phase === "ending") return "Ending …";
+  if (told?.pulse?.captured) return "The first picture is being made …";
+  return told?.phase === "waiting" ? "Everything is ready. Nothing has come in yet: waiting for the first picture …" : "Networks and faces are being made ready …";
 }
 
 /** @param {string} label @returns {HTMLVideoElement} */

@@ -33,7 +33,7 @@ export class Store {
       place: "clip",
       live: { source: "browser", camera: "", microphone: "none", file: "", address: "", cast: [], off: false, settings: {}, mirror: false, view: "after", folder: "", target: "" },
       liveSchema: null,
-      air: { phase: "idle", sends: false, told: null, problem: null },
+      air: { phase: "idle", sends: false, told: null, seen: false, problem: null },
     };
     /** @type {{keys: Set<string>, run: (state: State) => void}[]} */
     this.listeners = [];

@@ -155,6 +155,7 @@
  *
  * @typedef {object} Onair  A live run as the server tells it.
  * @property {boolean} running
+ * @property {"off" | "preparing" | "waiting" | "showing" | "ending"} phase
  * @property {Group | null} feed
  * @property {Role[]} cast
  * @property {Groups | null} settings
@@ -166,6 +167,7 @@
  * @property {"idle" | "starting" | "running" | "stopping"} phase
  * @property {boolean} sends      Whether this page's camera is its input.
  * @property {Onair | null} told
+ * @property {boolean} seen        Whether its first picture is on the page.
  * @property {Told | null} problem  What went wrong last.
  *
  * @typedef {"split" | "side" | "after" | "before" | "difference" | "mask"} View
