@@ -84,3 +84,24 @@ def test_smoothstep_is_the_cubic() -> None:
     x = np.linspace(-1, 2, 13)
     t = np.clip(x, 0, 1)
     np.testing.assert_allclose(blend.smoothstep(x), 3 * t**2 - 2 * t**3)
+
+
+@pytest.mark.parametrize("want", [(0.2, 0.12, 0.1), (0.05, 0.03, 0.028), (0.015, 0.012, 0.01)])
+def test_deep_shadow_keeps_its_hue(want: tuple[float, float, float]) -> None:
+    """However dark the target is, the face gets its colour and not a remainder of its own."""
+    face = np.full((80, 80, 3), (0.9, 0.82, 0.6), np.float32)
+    target = np.full((80, 80, 3), want, np.float32)
+    made = blend.relight(face, target, np.ones((80, 80), np.float32), 1.0).mean((0, 1))
+    brighter = (made + blend.EPSILON) / (np.array(want) + blend.EPSILON)
+    assert made.max() < 0.25
+    np.testing.assert_allclose(brighter / brighter.mean(), 1.0, atol=0.25)
+
+
+def test_a_limit_of_light_leaves_the_hue_of_the_ratio() -> None:
+    face = np.full((80, 80, 3), (0.1, 0.08, 0.06), np.float32)
+    target = np.full((80, 80, 3), (0.9, 0.7, 0.6), np.float32)
+    made = blend.relight(face, target, np.ones((80, 80), np.float32), 1.0).mean((0, 1))
+    gain = made / face[0, 0]
+    asked = (target[0, 0] + blend.EPSILON) / (face[0, 0] + blend.EPSILON)
+    assert gain.mean() == pytest.approx(blend.GAIN[1], rel=0.02)
+    np.testing.assert_allclose(gain / gain.mean(), asked / asked.mean(), rtol=0.01)
