@@ -1,4 +1,4 @@
-"""Finished clips looked through: flaws that are put into a result are found where they are, and nowhere else."""
+"""Finished clips looked through: flaws put into a result are found where they are, and nowhere else."""
 
 from __future__ import annotations
 
