@@ -17,8 +17,8 @@ LIGHT_SIGMA = 0.075
 EPSILON = 0.02
 """Added to both sides of a ratio of intensities, so that black stays finite."""
 GAIN = (0.1, 2.5)
-"""Limits of the lighting gain, its three channels' mean: what is darkened further is black, what is brightened
-further is noise."""
+"""Limits of the mean of the three channels' lighting gains: what is darkened further is black, what is
+brightened further is noise."""
 FINE, MEDIUM = 0.9, 1.6
 """Blurs in pixels that separate two octaves of detail."""
 
