@@ -48,6 +48,10 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 )
 """File name ending to container format."""
 
+PLACES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"prores": (".mov", ".mkv"), "mjpeg": (".mov", ".mkv"), "ffv1": (".mkv", ".mov")}
+)
+"""Codecs that few programs look for in other files, and the endings where they do, the usual one first."""
 BOXED = frozenset({"mp4", "mov", "3gp"})
 """Containers of the ISO base media family: any time base, edit lists, display matrix."""
 INTRA = frozenset({"prores_ks", "ffv1", "mjpeg", "png", "qtrle"})
@@ -222,3 +226,27 @@ def holds(container: str, encoder: str) -> bool:
     if container == "mpegts":  # it has no list of its own
         return encoder in ("libx264", "libx265")
     return encoder in supported(container)
+
+
+@lru_cache(maxsize=16)
+def endings(codec: str) -> tuple[str, ...]:
+    """File name endings of what holds a codec, the one that programs expect first.
+
+    Args:
+        codec: A family, or `auto`: then the ending decides.
+    """
+    if codec == "auto":
+        return tuple(FORMATS)
+    encoder = FAMILIES[codec]
+    return tuple(name for name in PLACES.get(codec, FORMATS) if holds(FORMATS[name], encoder))
+
+
+def fitting(suffix: str, codec: str) -> str:
+    """A file name's ending, or the usual one of a codec that it does not hold.
+
+    Args:
+        suffix: In small letters.
+        codec: As in `endings`.
+    """
+    fits = endings(codec)
+    return suffix if suffix in fits else fits[0]

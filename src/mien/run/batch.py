@@ -98,10 +98,6 @@ def _bare(path: Path) -> str:
     return "".join(sign for sign in path.stem if sign not in "*?[]#%").strip() or "pictures"
 
 
-PLACES = {"prores": ".mov", "mjpeg": ".mov", "ffv1": ".mkv"}
-"""Codecs that few programs look for in an MP4 file, and the ending that they expect."""
-
-
 def _suffix(target: Path, codec: str) -> str:
     """The ending that a target's result keeps, or one that can be written and holds the codec."""
     kind, suffix = sequence.kind(target), target.suffix.lower()
@@ -113,13 +109,7 @@ def _suffix(target: Path, codec: str) -> str:
         return suffix if suffix in animation.SUFFIXES else ".webp"
     if not target.is_file():
         raise MediaError(target, "is no file", "Check the path.")
-    usual = PLACES.get(codec, ".mp4")
-    if suffix not in codecs.FORMATS:
-        return usual
-    if codec == "auto":
-        return suffix
-    fits = codecs.holds(codecs.FORMATS[suffix], codecs.FAMILIES[codec])
-    return suffix if fits and (codec not in PLACES or suffix in (".mov", ".mkv")) else usual
+    return codecs.fitting(suffix, codec)
 
 
 def _names(folder: Path, stem: str, suffix: str) -> Iterator[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -262,6 +263,16 @@ def test_where_a_render_goes(place: Place, tmp_path: Path) -> None:
     ):
         answer = place.client.post(address, json=wrong)
         assert answer.status_code == status, answer.text
+
+
+def test_a_render_s_ending_holds_the_codec(place: Place) -> None:
+    webm = place.films / "two.webm"
+    shutil.copy(place.clip, webm)
+    for codec, suffix in (("auto", ".webm"), ("vp9", ".webm"), ("h264", ".mp4"), ("ffv1", ".mkv")):
+        opened = place.client.post("/api/projects", json={"target": str(webm)}).json()
+        _cast(place, opened, settings={"encode": {"codec": codec}})
+        line = place.client.post(f"/api/projects/{opened['id']}/render")
+        assert _job(place, line).output.suffix == suffix
 
 
 def test_pages_are_told_of_changes(place: Place) -> None:

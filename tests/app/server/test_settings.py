@@ -6,13 +6,14 @@ import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import jsonschema_rs
 import pytest
 from pydantic import ValidationError
 
 from mien.app.server.settings import APPLIES, TASKS, schema
+from mien.media import codecs
 from mien.models import catalogue
 from mien.models.card import Task
 from mien.run.scene import NEVER
@@ -58,6 +59,18 @@ def test_marks_are_of_settings_that_there_are() -> None:
         assert known[name]["x-applies"] == list(kinds)
     cards = {card.task for card in catalogue.Catalogue()}
     assert set(TASKS.values()) <= cards
+
+
+def test_endings_hold_their_codec() -> None:
+    told = _properties()["encode.codec"]
+    endings: Any = told["x-endings"]
+    assert list(endings) == told["enum"]
+    for codec, fits in endings.items():
+        assert fits
+        if codec != "auto":
+            assert all(codecs.holds(codecs.FORMATS[name], codecs.FAMILIES[codec]) for name in fits)
+    assert endings["auto"] == list(codecs.FORMATS)
+    assert ".webm" not in endings["h264"]
 
 
 def test_settings_that_texts_call_cards_are_marked() -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+from typing import get_args
+
 import pytest
 from playwright.sync_api import expect
 
+from mien.media import codecs
+from mien.settings import Encode
 from tests.app.studio.conftest import Seen, Studio, document, settle
 
 pytestmark = pytest.mark.browser
@@ -33,6 +39,40 @@ def test_every_face_on_every_clip_and_an_ending_that_holds_the_codec(seen: Seen,
     (line,) = page.request.get(f"{studio.address}api/jobs").json()
     assert line["output"] == str(studio.media / "clip_astronaut.mov")
     page.request.delete(f"{studio.address}api/jobs/{line['id']}", headers={"Origin": studio.address[:-1]})
+
+
+def test_every_codec_is_proposed_an_ending_that_holds_it(seen: Seen, studio: Studio) -> None:
+    page = seen.page
+    name, codec = page.locator("#render-name"), page.locator("#render-codec")
+    origin = {"Origin": studio.address.rstrip("/")}
+    for suffix in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mxf"):
+        clip = studio.media / f"source{suffix}"
+        shutil.copy(studio.media / "clip.mp4", clip)  # what is in it does not count here
+        made = page.request.post(f"{studio.address}api/projects", data={"target": str(clip)}, headers=origin)
+        page.goto(f"{studio.address}?{suffix}#{made.json()['id']}")
+        page.get_by_role("tab", name="Render").click()
+        expect(name).to_have_value(f"source-new{suffix if suffix in codecs.FORMATS else '.mp4'}")
+        offered = [node.get_attribute("value") or "" for node in codec.locator("option").all()]
+        assert offered == list(get_args(Encode.model_fields["codec"].annotation))
+        for chosen in offered[1:]:
+            codec.select_option(chosen)
+            proposed = Path(name.input_value()).suffix
+            assert codecs.holds(codecs.FORMATS[proposed], codecs.FAMILIES[chosen]), (suffix, chosen)
+            if suffix in codecs.endings(chosen):
+                assert proposed == suffix
+            page.get_by_role("button", name="Undo (Ctrl+Z)").click()
+            expect(codec).to_have_value("auto")
+        expect(page.locator(".save-state")).to_have_text("Saved")
+
+
+def test_a_name_without_an_ending_gets_one_that_holds_the_codec(seen: Seen, studio: Studio) -> None:
+    page = seen.page
+    page.get_by_role("tab", name="Render").click()
+    page.locator("#render-codec").select_option("ffv1")
+    page.locator("#render-name").fill("mine")
+    page.locator("#render-name").press("Enter")
+    settle(page)
+    assert document(studio, seen.project).output == studio.media / "mine.mkv"
 
 
 def test_taking_the_codec_back_takes_its_ending_back(seen: Seen, studio: Studio) -> None:

@@ -102,6 +102,22 @@ def test_a_changed_setting_changes_the_pixels_and_is_taken_back(seen: Seen, stud
     assert pixels(page) == whole
 
 
+def test_a_change_that_is_taken_back_at_once_is_saved(seen: Seen) -> None:
+    page = seen.page
+    eyes = page.locator("#set-swap-eyes")
+    page.evaluate(
+        """() => {
+            const field = document.getElementById("set-swap-eyes");
+            field.value = "source";
+            field.dispatchEvent(new Event("change", { bubbles: true }));
+            document.querySelector('[aria-label="Undo (Ctrl+Z)"]').disabled = false;
+            document.querySelector('[aria-label="Undo (Ctrl+Z)"]').click();
+        }"""
+    )
+    expect(eyes).to_have_value("target")
+    expect(page.locator(".save-state")).to_have_text("Saved")
+
+
 def test_saving_leaves_what_is_being_typed(seen: Seen, studio: Studio) -> None:
     page = seen.page
     strength = page.locator('[data-field="swap.strength"] input[type=number]')

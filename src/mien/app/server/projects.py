@@ -14,7 +14,7 @@ from mien.app.server.errors import Body as Refused
 from mien.app.server.errors import responses, said
 from mien.app.server.files import kind_of
 from mien.errors import MediaError, MienError, SettingsError
-from mien.media import pace
+from mien.media import codecs, pace
 from mien.run import corrections
 from mien.run.project import Project
 from mien.run.projects import Conflict, Held
@@ -23,9 +23,6 @@ from mien.run.render import Footage
 
 if TYPE_CHECKING:
     from mien.app.server.state import State
-
-WRITTEN = (".mp4", ".mov", ".mkv", ".webm", ".m4v")
-"""Suffixes of the clip that its result keeps where no output is named; else it is `.mp4`."""
 
 
 class _Shown(BaseModel):
@@ -232,7 +229,9 @@ class Desk:
         """
         held = self.state.projects.held(name)
         film = self.film(held)
-        place = Path(wanted.output) if wanted.output else held.project.output or self._beside(film.clip.path)
+        codec = held.project.settings.encode.codec
+        named = Path(wanted.output) if wanted.output else held.project.output
+        place = named or self._beside(film.clip.path, codec)
         job = held.project.job(place, start=wanted.start, end=wanted.end)
         job = self.state.files.job(job, overwrite=wanted.overwrite)
         if job.output == job.target:
@@ -242,9 +241,9 @@ class Desk:
         title = f"{_title(held)} → {job.output.name}"
         return self.state.queue.add("swap", spec, title, name, target=job.target, output=job.output)
 
-    def _beside(self, target: Path) -> Path:
-        """A name beside a clip that is free, and that no job in the queue will take."""
-        suffix = target.suffix.lower() if target.suffix.lower() in WRITTEN else ".mp4"
+    def _beside(self, target: Path, codec: str) -> Path:
+        """A name beside a clip that is free, that no job in the queue will take, and that fits the codec."""
+        suffix = codecs.fitting(target.suffix.lower(), codec)
         taken = {line.output for line in self.state.queue.lines() if line.open}
         number = 1
         while True:

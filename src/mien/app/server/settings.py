@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
+from mien.media import codecs
 from mien.models.card import Task
 from mien.run import scene
 from mien.run.needs import NETWORKS_ONLY
@@ -55,7 +56,8 @@ def schema(of: type[Settings] = Settings) -> dict[str, Any]:
 
     Returns:
         The texts are the `description`s. A property that names a card has `x-task`, and `x-many` where it
-        names several; one that does not count for every swapper has `x-applies`.
+        names several; one that does not count for every swapper has `x-applies`. The codec's `x-endings` are
+        the file name endings that hold each, the usual one first.
     """
     made = of.model_json_schema()
     for name, field in of.model_fields.items():
@@ -68,6 +70,8 @@ def schema(of: type[Settings] = Settings) -> dict[str, Any]:
                 told["x-many"] = True
             if full in APPLIES:
                 told["x-applies"] = list(APPLIES[full])
+            if full == "encode.codec":
+                told["x-endings"] = {codec: list(codecs.endings(codec)) for codec in told["enum"]}
     return made
 
 
@@ -95,7 +99,8 @@ def router(state: State) -> APIRouter:
         """The JSON schema of all settings.
 
         Texts are descriptions; `x-task` is the task of the models that a property names, `x-many` says that
-        they may be several, `x-applies` for which kinds of swappers a property counts where not for all.
+        they may be several, `x-applies` for which kinds of swappers a property counts where not for all,
+        `x-endings` which file name endings hold each codec, the usual one first.
         """
         return schema()
 

@@ -15,8 +15,6 @@ import { complete, read, write } from "./values.js";
 /** @typedef {import("./types.js").Line} Line */
 
 const SHOWN = ["encode.codec", "encode.quality", "encode.preset", "encode.size"];
-const ENDINGS = [".mp4", ".mov", ".mkv", ".webm"];
-const HOLDS = /** @type {Record<string, string>} */ ({ prores: ".mov", ffv1: ".mkv", mjpeg: ".mov" });
 const STATES = /** @type {Record<string, string>} */ ({ queued: "Queued", running: "Running", paused: "Paused", done: "Done", failed: "Failed", cancelled: "Cancelled" });
 const OPEN = ["queued", "running", "paused"];
 
@@ -43,6 +41,7 @@ export class Render {
       return;
     }
     const encode = fields(state.schema).find((g) => g.name === "encode")?.fields ?? [];
+    this.endings = encode.find((f) => f.full === "encode.codec")?.endings ?? {};
     this.controls = encode.filter((f) => SHOWN.includes(f.full)).map((f) => {
       const id = `render-${f.name}`;
       const made = control(f, id, (value, live) => this.store.edit(f.title.toLowerCase(), (draft) => {
@@ -76,21 +75,29 @@ export class Render {
     const { opened, project } = this.store.state;
     if (!opened || document.activeElement === this.name) return;
     const target = opened.project.target;
-    const beside = `${target.replace(/\.[^./\\]+$/, "")}-new${ENDINGS.includes(ending(target)) ? ending(target) : ".mp4"}`;
+    const beside = `${target.replace(/\.[^./\\]+$/, "")}-new${this.fitting(ending(target))}`;
     [this.folder, this.name.value] = split(project?.output ?? beside);
     this.where.textContent = this.where.title = this.folder;
   }
 
   get output() {
     const name = this.name.value.trim();
+    const whole = /\.\w{2,4}$/.test(name) ? name : `${name}${this.fitting("")}`;
     const slash = this.folder?.includes("\\") ? "\\" : "/";
-    return `${this.folder}${this.folder?.endsWith(slash) ? "" : slash}${ENDINGS.some((e) => name.toLowerCase().endsWith(e)) || /\.\w{2,4}$/.test(name) ? name : `${name}.mp4`}`;
+    return `${this.folder}${this.folder?.endsWith(slash) ? "" : slash}${whole}`;
   }
 
-  /** An ending that can hold the codec, where editors expect it. @param {string} codec @param {any} draft */
+  /** An ending, or the one that editors expect where it cannot hold the codec. @param {string} given @param {string} [codec] */
+  fitting(given, codec = String(complete(this.store.state).encode?.codec ?? "auto")) {
+    const fits = this.endings?.[codec] ?? [];
+    return fits.includes(given) ? given : fits[0] ?? ".mp4";
+  }
+
+  /** Another codec: the name ends as it must. @param {string} codec @param {any} draft */
   suit(codec, draft) {
-    const wanted = HOLDS[codec];
-    if (!wanted || !this.name || [wanted, ".mov", ".mkv"].includes(ending(this.output))) return;
+    const now = this.name ? ending(this.output) : "";
+    const wanted = this.fitting(now, codec);
+    if (!now || wanted === now) return;
     this.name.value = `${this.name.value.trim().replace(/\.[^./\\]+$/, "")}${wanted}`;
     draft.output = this.output;
   }

@@ -17,6 +17,7 @@
  * @property {string} unit
  * @property {string} task    Of the models to choose from.
  * @property {string[]} applies  Kinds of swappers it counts for; none: all.
+ * @property {Record<string, string[]>} endings  Of file names that hold each option, the usual one first.
  * @property {string} pattern
  * @property {number} count   How many numbers.
  * @property {import("./types.js").Value} usual  What it is where nobody changed it.
@@ -104,6 +105,7 @@ function field(schema, group, name, raw) {
     unit: node["x-unit"] ?? UNITS.find(([match]) => match.test(text))?.[1] ?? "",
     task: node["x-task"] ?? "",
     applies: node["x-applies"] ?? [],
+    endings: node["x-endings"] ?? {},
     pattern: node.pattern ?? "",
     count: node.minItems ?? 0,
     usual: node.default ?? null,

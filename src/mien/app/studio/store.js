@@ -151,7 +151,8 @@ export class Store {
     clearTimeout(this.timer);
     while (this.running) await this.running;
     const { opened, project } = this.state;
-    if (!opened || !project || project === this.saved || this.state.saving === "conflict") return;
+    if (!opened || !project || this.state.saving === "conflict") return;
+    if (project === this.saved) return this.set({ saving: "saved" }); // what was changed was taken back before it was sent
     this.running = this.send(opened.id, project).finally(() => (this.running = null));
     await this.running;
   }
