@@ -74,6 +74,9 @@ class Project(Section):
     """Names and corrections."""
     cast: tuple[Part, ...] = ()
     """Who becomes whom."""
+    identities: tuple[Annotated[tuple[Path, ...], Field(min_length=1)], ...] = ()
+    """New faces to choose from, each of one or more pictures or videos; nobody has to have them, and those of
+    `cast` need not be among them."""
     cues: tuple[Cue, ...] = ()
     """What is otherwise in parts of the clip; their roles are numbers of `cast`, from 1."""
     settings: Settings = Settings()
@@ -201,9 +204,11 @@ def placed(project: Project, folder: Path) -> Project:
         return given.model_copy(update={"sources": tuple(map(at, given.sources)), "values": values})
 
     cues = tuple(map(cue, project.cues))
+    identities = tuple(tuple(map(at, sources)) for sources in project.identities)
     settings = project.settings.model_copy(update={"swap": swap(project.settings.swap)})
     places = {"target": at(project.target), "output": project.output and at(project.output)}
-    return project.model_copy(update={**places, "cast": cast, "cues": cues, "settings": settings})
+    parts = {"cast": cast, "identities": identities, "cues": cues, "settings": settings}
+    return project.model_copy(update={**places, **parts})
 
 
 def read(path: Path) -> Project:

@@ -87,6 +87,18 @@ def test_changes_are_kept_as_a_file_that_people_can_read(place: Place) -> None:
     assert again["project"]["cast"] == changes["cast"]
 
 
+def test_new_faces_that_nobody_has_are_kept_and_seen_to_be_allowed(place: Place, tmp_path: Path) -> None:
+    opened = place.project()
+    faces = [[str(place.films / "ana.png")], [str(place.films / "ben.png"), str(place.films / "ben2.png")]]
+    assert _put(place, opened, identities=faces).json() == {"revision": 2}
+    assert place.client.get(f"/api/projects/{opened['id']}").json()["project"]["identities"] == faces
+    project = documents.read(place.home / "projects" / opened["id"] / "project.toml")
+    assert project.identities == tuple(tuple(map(Path, paths)) for paths in faces)
+    outside = _put(place, {**opened, "revision": 2}, identities=[[str(tmp_path / "secret.png")]])
+    assert outside.status_code == 403
+    assert _put(place, {**opened, "revision": 2}, identities=[[]]).status_code == 422
+
+
 def test_nobody_overwrites_what_they_have_not_seen(place: Place) -> None:
     opened = place.project()
     assert _put(place, opened, name="mine").json() == {"revision": 2}

@@ -59,6 +59,38 @@ def test_a_picture_is_dragged_onto_a_person(seen: Seen, studio: Studio) -> None:
     assert [path.name.split(".")[0].split(" ")[0] for path in part.sources] == ["hopper", "astronaut"]
 
 
+def test_new_faces_are_there_again_in_another_browser(
+    seen: Seen, studio: Studio, context: BrowserContext
+) -> None:
+    page, faces = seen.page, seen.page.locator(".source")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Add faces").click()
+        page.get_by_role("menuitem", name="Pictures or videos from this device").click()
+    chooser.value.set_files([str(studio.media / f"{name}.png") for name in ("hopper", "astronaut")])
+    expect(faces).to_have_count(2)
+    settle(page)
+    assert [len(paths) for paths in document(studio, seen.project).identities] == [1, 1]
+    page.evaluate("localStorage.clear()")
+    page.reload()
+    expect(faces).to_have_count(2)
+    faces.nth(1).drag_to(faces.nth(0))
+    expect(page.locator(".source .count")).to_have_text("2")
+    settle(page)
+    assert context.browser is not None
+    other = context.browser.new_context().new_page()
+    other.goto(f"{studio.address}#{seen.project}")
+    expect(other.locator(".source .count")).to_have_text("2")
+    other.context.close()
+    page.locator(".source .pick").click()
+    page.get_by_role("menuitem", name="Remove from the list").click()
+    expect(faces).to_have_count(0)
+    press(page, "Control+z")
+    expect(faces).to_have_count(1)
+    settle(page)
+    page.reload()
+    expect(faces).to_have_count(1)
+
+
 def test_the_same_picture_again_is_the_face_that_is_there(seen: Seen, studio: Studio, tmp_path: Path) -> None:
     page = seen.page
     copy = tmp_path / "copy.png"

@@ -259,6 +259,7 @@ class Files:
                 "target": self.path(project.target),
                 "output": project.output and self.path(project.output),
                 "cast": cast,
+                "identities": tuple(tuple(map(self._shown, paths)) for paths in project.identities),
                 "cues": cues,
                 "settings": project.settings.model_copy(update={"swap": swap(project.settings.swap)}),
             }

@@ -4,7 +4,7 @@ import { post, within } from "./api.js";
 import { button, h, icon, renew } from "./dom.js";
 import { assign, everybody, merge, move, partOf, rename, trackAt } from "./people.js";
 import { ask, attempt, confirm, menu } from "./overlay.js";
-import { addMenu, identities, keep, pickSources, sourceThumb, takeFiles } from "./sources.js";
+import { added, addMenu, identities, keep, pickSources, sourceThumb, takeFiles } from "./sources.js";
 import { base, clock, span } from "./time.js";
 
 /** @typedef {import("./store.js").Store} Store */
@@ -207,22 +207,22 @@ export class Cast {
     const { state } = this.store;
     const people = everybody(state);
     const others = identities(this.store).filter((o) => o.join() !== paths.join());
+    const rest = added(this.store).filter((s) => s.join() !== paths.join());
     const used = (state.project?.cast ?? []).some((p) => p.sources?.join() === paths.join());
     menu(at, [
       ...people.map((p) => ({ text: `Give to ${p.name}`, icon: "arrow", run: () => this.give(p, paths) })),
       people.length ? null : false,
       { text: "Use together with …", icon: "merge", disabled: !others.length, run: () => menu(at, others.map((o) => ({ text: base(o[0]), icon: "picture", run: () => this.together(o, paths) }))) },
-      paths.length > 1 && { text: "Take the pictures apart", icon: "cut", run: () => keep(this.store, [...state.pool.filter((s) => s.join() !== paths.join()), ...paths.map((p) => [p])]) },
-      { text: used ? "Remove from the list (in use)" : "Remove from the list", icon: "trash", disabled: used, run: () => keep(this.store, state.pool.filter((s) => s.join() !== paths.join())) },
+      paths.length > 1 && { text: "Take the pictures apart", icon: "cut", run: () => keep(this.store, [...rest, ...paths.map((p) => [p])], "take pictures apart") },
+      { text: used ? "Remove from the list (in use)" : "Remove from the list", icon: "trash", disabled: used, run: () => keep(this.store, rest, "remove a new face") },
     ]);
   }
 
   /** Several pictures of one identity. @param {string[]} a @param {string[]} b */
   together(a, b) {
     const both = [...new Set([...a, ...b])];
-    const rest = this.store.state.pool.filter((s) => s.join() !== a.join() && s.join() !== b.join());
-    keep(this.store, [...rest, both]);
-    this.store.edit("use pictures together", (draft) => {
+    const rest = added(this.store).filter((s) => s.join() !== a.join() && s.join() !== b.join());
+    keep(this.store, [...rest, both], "use pictures together", (draft) => {
       for (const part of draft.cast ?? []) if (part.sources?.join() === a.join()) part.sources = both;
     });
   }

@@ -107,7 +107,6 @@ async function open(given) {
   history.replaceState(null, "", `#${opened.id}`);
   store.set({ opened, people: null, frame: 0, playing: false, scope: { kind: "clip" }, moment: -1, saving: "saved" });
   store.begin(project);
-  recall(store);
   leave();
   for (const note of opened.clip.notes ?? []) toast(`${base(opened.project.target)}: ${note}`, { bad: true });
   if (opened.analysed) await loadPeople();

@@ -11,9 +11,13 @@ import { base } from "./time.js";
 
 const KEPT = "mien-pool-";
 
-/** The identities to choose from: the pool, and those in the cast. @param {Store} store @returns {string[][]} */
+/** The new faces that were added: the project's, or this browser's where none is open. @param {Store} store @returns {string[][]} */
+export const added = ({ state }) => (state.project ? state.project.identities ?? [] : state.pool);
+
+/** The identities to choose from: those that were added, and those in the cast. @param {Store} store @returns {string[][]} */
 export function identities(store) {
-  const { pool, project } = store.state;
+  const { project } = store.state;
+  const pool = added(store);
   const used = [
     ...(project?.cast ?? []).map((p) => p.sources ?? []),
     ...(project?.cues ?? []).map((c) => c.sources ?? []),
@@ -23,17 +27,29 @@ export function identities(store) {
   return [...pool, ...more];
 }
 
-/** @param {Store} store @param {string[][]} given  What is there twice is kept once. */
-export function keep(store, given) {
+/**
+ * Keep the new faces to choose from.
+ * @param {Store} store
+ * @param {string[][]} given  What is there twice is kept once.
+ * @param {string} [label]  What was done, for "Undo ...".
+ * @param {(draft: import("./types.js").Project) => void} [more]  Changes the project with it.
+ */
+export function keep(store, given, label = "add new faces", more = () => {}) {
   const pool = [...new Map(given.map((s) => [s.join("\n"), s])).values()];
+  if (store.state.project) {
+    return store.edit(label, (draft) => {
+      draft.identities = pool;
+      more(draft);
+    });
+  }
   store.set({ pool });
-  localStorage.setItem(KEPT + (store.state.opened?.id ?? ""), JSON.stringify(pool));
+  localStorage.setItem(KEPT, JSON.stringify(pool));
 }
 
-/** @param {Store} store */
+/** The faces of who was live without a project. @param {Store} store */
 export function recall(store) {
   try {
-    store.set({ pool: JSON.parse(localStorage.getItem(KEPT + (store.state.opened?.id ?? "")) ?? "[]") });
+    store.set({ pool: JSON.parse(localStorage.getItem(KEPT) ?? "[]") });
   } catch {
     store.set({ pool: [] });
   }
@@ -64,7 +80,7 @@ export async function takeFiles(store, files, how = {}) {
     done.close();
     if (sent) paths.push(sent.path);
   }
-  if (paths.length) keep(store, [...store.state.pool, ...(how.together ? [paths] : paths.map((p) => [p]))]);
+  if (paths.length) keep(store, [...added(store), ...(how.together ? [paths] : paths.map((p) => [p]))]);
   return paths;
 }
 
@@ -98,7 +114,7 @@ export function addMenu(store, at, then) {
     { text: "From the server's folders …", icon: "folder", run: async () => {
       const chosen = await browse({ title: "Choose faces", kinds: ["image", "video", "animation"], many: true });
       if (!chosen?.length) return;
-      keep(store, [...store.state.pool, ...(then ? [chosen] : chosen.map((p) => [p]))]);
+      keep(store, [...added(store), ...(then ? [chosen] : chosen.map((p) => [p]))]);
       add(chosen);
     } },
     { text: "Take a picture with the camera …", icon: "camera", run: async () => {

@@ -54,6 +54,7 @@
  * @property {string} [end]
  * @property {Naming[]} [people]
  * @property {Part[]} [cast]
+ * @property {string[][]} [identities]  New faces to choose from: each entry is the pictures of one.
  * @property {Cue[]} [cues]
  * @property {Groups} [settings]  Only what differs from the defaults.
  *
@@ -186,7 +187,7 @@
  * @property {View} view
  * @property {Scope} scope
  * @property {"saved" | "unsaved" | "saving" | "failed" | "conflict"} saving
- * @property {string[][]} pool       Pictures not yet on anybody: each entry is one identity.
+ * @property {string[][]} pool       The same where no project is open: for live.
  * @property {number} moment         Index of the moment looked at, or -1.
  * @property {boolean} muted
  * @property {"clip" | "live"} place  What the middle of the page shows.
