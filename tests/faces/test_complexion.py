@@ -97,3 +97,32 @@ def test_repair_takes_colour_only_from_where_it_may() -> None:
     fixed = complexion.repaired(rgb, keep, give, 2.0)
     np.testing.assert_allclose(fixed[24:40, 24:40], 0.6, atol=0.01)
     np.testing.assert_array_equal(fixed[:, :8], rgb[:, :8])
+
+
+def test_folds_of_a_source_are_evened_out(faces: dict[Name, tuple[Float32, Float64]]) -> None:
+    """A dark red line across a cheek keeps a part of its depth and little of its hue."""
+    _, dense = faces["astronaut"]
+    size = np.ceil(dense[:, :2].max(axis=0)).astype(int) + 20
+    skin = np.array([0.8, 0.6, 0.5], np.float32)
+    plain = np.tile(skin, (size[1], size[0], 1))
+    x, y = np.floor(dense[50, :2]).astype(int)  # the middle of a cheek
+    folded = plain.copy()
+    folded[y - 3 : y + 3, x : x + 2] = np.array([0.4, 0.15, 0.1], np.float32)
+    ones = np.ones(size[::-1], np.float32)
+
+    same = complexion.evened(plain, dense, ones)
+    np.testing.assert_allclose(same, plain, atol=1e-3)
+    made = complexion.evened(folded, dense, ones)[y, x]
+    depth = float((made / skin).mean())
+    assert 1.0 - 1.3 * complexion.DEEPEST < depth < 0.9
+    assert float(np.ptp(made / skin)) < 0.4 * float(np.ptp(folded[y, x] / skin))
+    spared = complexion.evened(folded, dense, 1.0 - ones)
+    np.testing.assert_array_equal(spared, folded)
+
+
+def test_the_lower_nose_stays_as_it_is(faces: dict[Name, tuple[Float32, Float64]]) -> None:
+    rgb, dense = faces["astronaut"]
+    x, y = dense[list(anatomy.NOSTRILS), :2].mean(axis=0).astype(int)
+    made = complexion.evened(rgb, dense, np.ones(rgb.shape[:2], np.float32))
+    where = np.s_[y - 1 : y + 2, x - 1 : x + 2]
+    np.testing.assert_allclose(made[where], rgb[where], atol=1 / 255)

@@ -50,6 +50,9 @@ LENSES = (
 BRIDGE = (55, 107, 9, 336, 285, 413, 464, 351, 6, 122, 244, 189)
 """Outline of the root of the nose."""
 
+NOSTRILS = (48, 64, 98, 97, 2, 326, 327, 294, 278, 275, 4, 45)
+"""Outline of the lower nose from wing to wing."""
+
 MOUTH = UPPER_LIP + LOWER_LIP[-2:0:-1]
 LEFT_EYE = LEFT_UPPER_LID + LEFT_LOWER_LID[-2:0:-1]
 RIGHT_EYE = RIGHT_UPPER_LID + RIGHT_LOWER_LID[-2:0:-1]

@@ -26,6 +26,12 @@ INNER, RIM = 0.1, 0.08
 """Distances from the rim, in heights of the face: surely face beyond the first, edge within the second."""
 STRICT = 1.5
 """How much more is doubted of sources and of faces with spectacles."""
+AROUND = 0.05
+"""Blur, in heights of the face, that tells the skin around a fold."""
+DEEPEST = 0.2
+"""By how much of its skin a fold of a source may be darker or lighter."""
+OWN_HUE = 0.2
+"""How much of a fold's own hue is left."""
 SPECTACLES = (0.14, 0.2)
 """Shares of the places that spectacles cover that are not skin, between which spectacles become certain."""
 
@@ -174,6 +180,31 @@ def lit(rgb: Float32, inner: Array, detail: float) -> Float32:
     middle = float(np.median(light[inner])) if np.any(inner) else 0.5
     stops = np.log2(light / middle)
     return np.asarray(np.clip(2.0 + 1.6 * np.minimum(stops, 0.0), 0.05, 1.0), np.float32)
+
+
+def evened(rgb: Float32, dense: Float64, skin: Float32) -> Float32:
+    """Fold and shadow of the skin as they look in even light: neither deep nor coloured by their own.
+
+    A picture's hard light draws folds that are wrong in any other light, and what light skin has scattered
+    makes them redder the darker they are. Each pixel is compared with the skin around it: what it is darker
+    or lighter by is limited, and a part of its own hue is taken back.
+
+    Args:
+        rgb: (H, W, 3) R'G'B'.
+        dense: (N, 3) landmarks in pixels of `rgb`.
+        skin: (H, W) 0 to 1, where to do so; nostrils are spared.
+    """
+    tall = anatomy.height(dense)
+    size = (rgb.shape[1], rgb.shape[0])
+    nose = [grown(dense[list(anatomy.NOSTRILS), :2], 1.3)]
+    where = skin * (1.0 - cpu.fill_polygons(size, nose, tall * 0.01))
+    around = cpu.blur(rgb * where[..., None], tall * AROUND)
+    near = around / np.maximum(cpu.blur(where, tall * AROUND), 1e-3)[..., None] + np.float32(FLOOR)
+    more = (rgb + np.float32(FLOOR)) / near - 1.0
+    level = more.mean(axis=2, keepdims=True)
+    limited = np.float32(DEEPEST) * np.tanh(level / np.float32(DEEPEST))
+    even = near * (1.0 + limited + np.float32(OWN_HUE) * (more - level)) - np.float32(FLOOR)
+    return np.asarray(rgb + where[..., None] * (even - rgb), np.float32)
 
 
 def repaired(rgb: Float32, keep: Float32, give: Float32, reach: float) -> Float32:

@@ -140,6 +140,7 @@ def _cleaned(rgb: Float32, dense: Float64, topology: Topology) -> tuple[Float32,
     keep = 1.0 - alien
     give = keep * (1.0 - complexion.features(dense, size))
     whole = complexion.repaired(rgb, keep, give, tall * 0.015)
+    whole = complexion.evened(whole, dense, 1.0 - complexion.features(dense, size))
     return whole, blend.smoothstep((topology.normals(dense)[:, 2] - 0.1) / 0.5) * clean
 
 
