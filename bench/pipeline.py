@@ -1,8 +1,13 @@
 """What a frame costs in the whole pipeline, over ONNX Runtime's time of the same networks in float32.
 
 Each round measures the networks alone, then `mien bench --standins` on the clip, then the networks again,
-every time in a process of its own; a ratio compares what lay side by side. All networks are stand-ins of full
-size: made-up weights, real cost. What was measured is kept in FOLDER: a stopped run goes on where it was.
+every time in a process of its own; a ratio compares what lay side by side. Beside it stands how fast a plain
+product of matrices runs in bfloat16 and in float32 at that moment: virtual machines share their matrix units,
+and where a neighbour is busy the unit gives a third, while float32 loses nothing. The summary tells the rounds
+in which the unit was free from all rounds.
+
+All networks are stand-ins of full size: made-up weights, real cost. What was measured is kept in FOLDER: a
+stopped run goes on where it was.
 
     python bench/pipeline.py FOLDER [--target CLIP] [--source PICTURE] [--frames 60] [--rounds 3]
 """
@@ -62,6 +67,39 @@ for path in sys.argv[3:]:
 print(json.dumps(out))
 """
 
+UNIT = """
+import json, sys, time
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+
+side, rates = 2048, {}
+given = np.random.default_rng(0).random((side, side), np.float32)
+for precision in ("f32", "bf16"):
+    one = op.parameter([side, side], np.float32)
+    model = ov.Model([op.matmul(one, op.constant(given), False, False)], [one])
+    options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": int(sys.argv[1])}
+    options |= {"NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+    request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
+    taken, began = [], time.perf_counter()
+    while time.perf_counter() - began < 1.0:
+        start = time.perf_counter()
+        request.infer([given])
+        taken.append(time.perf_counter() - start)
+    rates[precision] = 2e-9 * side**3 / sorted(taken)[len(taken) // 2]
+print(json.dumps(rates))
+"""
+FREE = 4.0
+"""From how many times the float32 rate on the matrix unit counts as free."""
+
+
+def unit(threads: int) -> dict[str, float]:
+    """Precision to GFLOP/s of a product of matrices."""
+    command = [sys.executable, "-c", UNIT, str(threads)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    rates: dict[str, float] = json.loads(done.stdout)
+    return rates
+
 
 def alone(names: list[str], models: Path, threads: int, calls: int) -> dict[str, float]:
     """Network to milliseconds of a call with one face in ONNX Runtime."""
@@ -98,12 +136,15 @@ def measured(given: argparse.Namespace, chain: str) -> dict[str, Any]:
     """One round of one chain."""
     names, models = CHAINS[chain][0], given.folder / "standins" / "models"
     before = alone(names, models, given.threads, given.calls)
+    units = [unit(given.threads)]
     report = whole(given, chain, given.frames)
+    units.append(unit(given.threads))
     after = alone(names, models, given.threads, given.calls)
     networks = {name: (before[name] + after[name]) / 2 for name in names}
     wall, reference = report["pace"]["steady_ms"] or report["wall_ms_per_frame"], sum(networks.values())
     return {
         "networks_alone_ms": {name: [round(before[name], 1), round(after[name], 1)] for name in names},
+        "units": units,
         "wall_ms": wall,
         "whole_ms": report["wall_ms_per_frame"],
         "startup_s": report["pace"]["startup"],
@@ -122,13 +163,18 @@ def measured(given: argparse.Namespace, chain: str) -> dict[str, Any]:
 
 def line(number: int, chain: str, row: dict[str, Any]) -> str:
     """One round of one chain as text."""
+
+    def rate(precision: str) -> str:
+        return "/".join(f"{one[precision]:.0f}" for one in row["units"])
+
     networks = ", ".join(f"{n} {a:.0f}/{b:.0f}" for n, (a, b) in row["networks_alone_ms"].items())
     return (
         f"round {number + 1}  {chain:<27} alone before/after: {networks} ms | "
         f"pipeline {row['wall_ms']:7.1f} ms/frame "
         f"(with start-up {row['whole_ms']:.1f}; {row['startup_s']:.1f} s) | ratio {row['ratio']:.3f} | "
         f"own networks {row['networks_ms']:.1f} ms, wall over them {row['over_networks']:.3f} | "
-        f"peak {row['peak_mb']:.0f} MB | CPU {row['cpu_percent']:.0f} %  (stand-ins)"
+        f"peak {row['peak_mb']:.0f} MB | CPU {row['cpu_percent']:.0f} % | "
+        f"matrices {rate('bf16')} GFLOP/s bf16, {rate('f32')} f32  (stand-ins)"
     )
 
 
@@ -139,13 +185,18 @@ def summary(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
         if not mine:
             yield f"{chain}: not measured"
             continue
-        ratio, over, peak = (
-            statistics.median(r[k] for r in mine) for k in ("ratio", "over_networks", "peak_mb")
-        )
-        yield (
-            f"{chain}: median of {len(mine)}: ratio {ratio:.3f} (to reach: {goal}), wall over own networks "
-            f"{over:.3f} (1.12), peak {peak:.0f} MB (2500)  (stand-ins)"
-        )
+        free = [row for row in mine if all(u["bf16"] >= FREE * u["f32"] for u in row["units"])]
+        for some, which in ((mine, "rounds"), (free, "rounds with a free matrix unit")):
+            if not some:
+                yield f"{chain}: no {which}"
+                continue
+            ratio, over, peak = (
+                statistics.median(r[k] for r in some) for k in ("ratio", "over_networks", "peak_mb")
+            )
+            yield (
+                f"{chain}: median of {len(some)} {which}: ratio {ratio:.3f} (to reach: {goal}), "
+                f"wall over own networks {over:.3f} (1.12), peak {peak:.0f} MB (2500)  (stand-ins)"
+            )
         last = mine[-1]
         yield (
             "    "
