@@ -116,7 +116,7 @@ def test_folds_of_a_source_are_evened_out(faces: dict[Name, tuple[Float32, Float
     depth = float((made / skin).mean())
     assert 1.0 - 1.3 * complexion.DEEPEST < depth < 0.9
     assert float(np.ptp(made / skin)) < 0.4 * float(np.ptp(folded[y, x] / skin))
-    spared = complexion.evened(folded, dense, 1.0 - ones)
+    spared = complexion.evened(folded, dense, np.zeros_like(ones))
     np.testing.assert_array_equal(spared, folded)
 
 
