@@ -3,7 +3,7 @@
 Each round measures the networks alone, then `mien bench --standins` on the clip, then the networks again,
 every time in a process of its own; a ratio compares what lay side by side. Beside it stands how fast a plain
 product of matrices runs in bfloat16 and in float32 at that moment: virtual machines share their matrix units,
-and where a neighbour is busy the unit gives a third, while float32 loses nothing. The summary tells the rounds
+and where a neighbour is busy the unit gives a third and float32 loses nothing. The summary tells the rounds
 in which the unit was free from all rounds.
 
 All networks are stand-ins of full size: made-up weights, real cost. What was measured is kept in FOLDER: a
