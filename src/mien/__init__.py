@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mien.errors import MienError as MienError
     from mien.run.live import Live as Live
     from mien.run.verbs import analyse as analyse
+    from mien.run.verbs import review as review
     from mien.run.verbs import swap as swap
     from mien.settings import Cue as Cue
     from mien.settings import Feed as Feed
@@ -36,7 +37,7 @@ _HOMES = {
     "MienError": "errors",
     **dict.fromkeys(("Cue", "Feed", "Job", "Key", "Role", "Settings"), "settings"),
     **dict.fromkeys(("Started", "Progress", "Warned", "Finished"), "types"),
-    **dict.fromkeys(("swap", "analyse"), "run.verbs"),
+    **dict.fromkeys(("swap", "analyse", "review"), "run.verbs"),
     "Live": "run.live",
 }
 
