@@ -411,6 +411,8 @@ class Finished:
     (`swap.every`)."""
     content: str = ""
     """What was done about explicit content: judged by which networks, or why not."""
+    moments: int | None = None
+    """Of a review, how many stretches look bad."""
     persons: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Of an analysis, `person1` and so on to `{"seconds": ..., "first": ..., "shots": ..., "tracks": [...]}`:
     time on screen, first appearance as a clock time, number of shots, track ids."""

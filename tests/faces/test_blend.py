@@ -97,11 +97,8 @@ def test_deep_shadow_keeps_its_hue(want: tuple[float, float, float]) -> None:
     np.testing.assert_allclose(brighter / brighter.mean(), 1.0, atol=0.25)
 
 
-def test_a_limit_of_light_leaves_the_hue_of_the_ratio() -> None:
-    face = np.full((80, 80, 3), (0.1, 0.08, 0.06), np.float32)
-    target = np.full((80, 80, 3), (0.9, 0.7, 0.6), np.float32)
+def test_a_source_without_blue_is_not_darkened() -> None:
+    face = np.full((80, 80, 3), (0.5, 0.25, 0.0), np.float32)
+    target = np.full((80, 80, 3), (0.5, 0.4, 0.4), np.float32)
     made = blend.relight(face, target, np.ones((80, 80), np.float32), 1.0).mean((0, 1))
-    gain = made / face[0, 0]
-    asked = (target[0, 0] + blend.EPSILON) / (face[0, 0] + blend.EPSILON)
-    assert gain.mean() == pytest.approx(blend.GAIN[1], rel=0.02)
-    np.testing.assert_allclose(gain / gain.mean(), asked / asked.mean(), rtol=0.01)
+    np.testing.assert_allclose(made[:2], target[0, 0, :2], atol=0.02)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -126,3 +127,41 @@ def test_what_cannot_be_looked_through(tmp_path: Path, home: Path) -> None:
         list(verbs.review(target, tmp_path / "gone.mp4", target, home=home))
     with pytest.raises(MediaError, match="cannot be opened"):
         list(verbs.review(target, tmp_path / "gone.mp4", home=home))
+
+
+def test_frames_without_a_face_are_no_matter(tmp_path: Path, home: Path) -> None:
+    away = [np.full_like(picture, 120) for picture in clip()[:10]]
+    target = scenes.film(tmp_path / "clip.mp4", clip(bar=range(18, 24)) + away)
+    result = scenes.film(tmp_path / "result.mp4", changed(clip()) + away)
+    assert looked(tmp_path, home, target, result) == [(18, 24, "lost")]
+
+
+def test_stretches_do_not_reach_over_frames_that_are_as_they_were(tmp_path: Path, home: Path) -> None:
+    """The bar is seen twice; between, the own face is kept, as a cue would keep it."""
+    bar = [*range(12, 16), *range(22, 26)]
+    target = scenes.film(tmp_path / "clip.mp4", clip(bar))
+    pictures = changed(clip())
+    pictures[16:22] = clip()[16:22]
+    result = scenes.film(tmp_path / "result.mp4", pictures)
+    assert looked(tmp_path, home, target, result) == [(12, 16, "lost"), (22, 26, "lost")]
+
+
+def test_damaged_frames_are_left_out_and_said(tmp_path: Path, home: Path) -> None:
+    """Each frame is compared with its own, whatever is missing before it."""
+    target = scenes.film(tmp_path / "clip.mp4", clip(bar=range(28, 34)), gop=10)
+    result = scenes.film(tmp_path / "result.mp4", changed(clip()), gop=10)
+    with av.open(str(result)) as file:
+        packets = [(p.pos, p.size) for p in file.demux(video=0) if p.size and p.pos is not None]
+    data = bytearray(result.read_bytes())
+    for place, size in packets[10:15]:
+        data[place + 4 : place + size] = bytes(size - 4)
+    result.write_bytes(data)
+    output = tmp_path / "found.json"
+    *events, last = verbs.review(target, result, output, home=home)
+    assert isinstance(last, Finished)
+    said = [event.message for event in events if isinstance(event, Warned)]
+    assert any("frames cannot be decoded" in text for text in said)
+    assert last.frames < COUNT
+    found = [(m["frame"], m["end"], m["reason"]) for m in json.loads(output.read_text())["moments"]]
+    assert [end for _, end, reason in found if reason == "lost"][-1] == 34
+    assert all(end <= 22 for _, end, reason in found if reason != "lost")

@@ -31,14 +31,13 @@ class Screen(AbstractContextManager["Screen"], Protocol):
 
 def plain(event: Event) -> dict[str, Any]:
     """An event as JSON values; `event` is its name in lower case."""
-    values = {
-        field.name: value if isinstance(value := getattr(event, field.name), (int, float)) else _plain(value)
-        for field in dataclasses.fields(event)
-    }
+    values = {field.name: _plain(getattr(event, field.name)) for field in dataclasses.fields(event)}
     return {"event": type(event).__name__.lower(), **values}
 
 
 def _plain(value: object) -> object:
+    if value is None or isinstance(value, (int, float)):
+        return value
     return dict(value) if isinstance(value, dict) else str(value)
 
 
@@ -161,8 +160,15 @@ def summary(event: Finished) -> str:
         lines.append(_text(_person_table(event)))
     if event.content:
         lines.append(event.content)
-    lines.append(str(event.output))
+    lines.append(str(event.output) if event.moments is None else f"{looks(event.moments)}: {event.output}")
     return "\n".join(lines)
+
+
+def looks(moments: int) -> str:
+    """What a review has found, as text."""
+    if not moments:
+        return "nothing looks bad"
+    return "1 moment looks bad" if moments == 1 else f"{moments} moments look bad"
 
 
 def _stage_table(event: Finished) -> Table:

@@ -228,15 +228,20 @@ def holds(container: str, encoder: str) -> bool:
     return encoder in supported(container)
 
 
+WELL_KEPT = (".mp4", ".mov", ".mkv", ".webm", ".m4v")
+"""Endings of files that are proposed where the codec is free."""
+
+
 @lru_cache(maxsize=16)
 def endings(codec: str) -> tuple[str, ...]:
     """File name endings of what holds a codec, the one that programs expect first.
 
     Args:
-        codec: A family, or `auto`: then the ending decides.
+        codec: A family, or `auto`: then the ending decides, and those are left out that hold old codecs
+            only, or no word on how a file was made.
     """
     if codec == "auto":
-        return tuple(FORMATS)
+        return WELL_KEPT
     encoder = FAMILIES[codec]
     return tuple(name for name in PLACES.get(codec, FORMATS) if holds(FORMATS[name], encoder))
 

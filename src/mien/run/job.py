@@ -273,7 +273,7 @@ def remove(entry: Entry) -> int:
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file so that it is either whole or not there."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("w", encoding="utf-8") as file:
+    with part.open("w", encoding="utf-8", errors="surrogateescape") as file:
         json.dump(value, file, indent=2, sort_keys=True, ensure_ascii=False)
         file.write("\n")
         file.flush()

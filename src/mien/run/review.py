@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.errors import JobError, MediaError
 from mien.media.decode import frames
@@ -27,7 +28,7 @@ from mien.run.render import Footage
 from mien.run.report import Meter, fetched
 from mien.settings import Settings
 from mien.stages.verdict import Flaw, Row, Watch, flaws
-from mien.types import Event, Finished, Frame, Started, Tracks, Warned
+from mien.types import Event, Finished, Frame, Int64, Started, Tracks, Warned
 
 ORDER: tuple[Flaw, ...] = ("apart", "lost", "marked", "jumps")
 """The worst first: a frame counts for the first that fits."""
@@ -51,6 +52,7 @@ def review(
     began, clock = time.monotonic(), Clock()
     with clock.stage("probe"):
         film, made = pair(target, result, start, end)
+        written = _written(result)  # what takes its place meanwhile is not what was looked through
         known = catalogue.load(home)
         settings = casting.resolved(settings, known, Store(home))
     yield Started("", (output or result).parent, len(film))
@@ -66,29 +68,35 @@ def review(
             tracks = yield from video.tracked(seen, settings, runtime, clock, kept, Path(work))
             analysis = video.tracks_path(seen, settings, known, store, kept).name
             watch, meter = Watch(runtime), Meter("review", len(film))
+            compared = 0
             for before, after in clock.iterate("decode", together(film, made, settings.device.threads)):
                 with clock.stage("compare"):
                     watch.look(before, after, tracks.at(before.index))
+                compared += 1
                 yield from meter.at(before.index - film.start + 1)
             yield from fallen(runtime)
             engines = runtime.engines
     found = judged(watch.rows)
     if output is not None:
-        _write(output, film, made, analysis, found)
+        _write(output, film, made, written, analysis, found)
     yield from said(found, tracks, film)
+    if compared < len(film):
+        text = f"{len(film) - compared} of {len(film)} frames cannot be decoded and were not compared"
+        yield Warned(str(result), text)
     rows = watch.rows
     if not rows:
         yield Warned(str(result), "shows no new face: nothing differs from the clip")
     took = time.monotonic() - began
     yield Finished(
         output=output or result,
-        frames=len(film),
+        frames=compared,
         faces=sum(len(track) for track in rows.values()),
         people=len({track.person for track in tracks.tracks if track.id in rows}),
         seconds=round(took, 3),
         fps=round(len(film) / took, 2),
         stages=clock.table(len(film)),
         engines=engines,
+        moments=len(found),
     )
 
 
@@ -106,35 +114,48 @@ def pair(target: Path, result: Path, start: str, end: str) -> tuple[Footage, Foo
         raise JobError(
             result,
             f"has {len(made)} frames, the clip {len(film)}",
-            "Name the part that it shows with --start and --end. "
-            "A result of another rate (encode.fps) cannot be compared.",
+            "Name the part that it shows with --start and --end. A result of another rate (encode.fps), or "
+            "without frames that could not be decoded, cannot be compared.",
         )
     return film, made
 
 
 def together(film: Footage, made: Footage, threads: int) -> Iterator[tuple[Frame, Frame]]:
-    """The frames of both, side by side."""
+    """The frames of both, side by side; those that only one can be decoded of are left out."""
     count = max(1, threads // 2) if threads else 0
-    sides = (
+    one, other = (
         frames(part.clip, part.index, part.start, part.end, threads=count, writable=False)
         for part in (film, made)
     )
-    return zip(*sides, strict=False)  # either may break off
+    after = next(other, None)
+    for before in one:
+        while after is not None and after.index < before.index - film.start:
+            after = next(other, None)
+        if after is None:
+            return
+        if after.index == before.index - film.start:
+            yield before, after
 
 
 def judged(rows: Mapping[int, Sequence[Row]]) -> tuple[Moment, ...]:
     """The stretches to look at, in order of their first frames; each frame of a track in one at most."""
     found: list[Moment] = []
     for track, own in rows.items():
-        bad = flaws(own)
+        bad, numbers = flaws(own), np.array([row.frame for row in own])
         free = np.ones(len(own), bool)
         for flaw in ORDER:
-            marked = (bad[flaw] >= 1.0) & free
-            for first, last in runs(marked, 1 if flaw == "jumps" else 2):
-                start, end = own[first].frame, own[last - 1].frame + 1
-                found.append(Moment(start, end, track, flaw, TEXTS[flaw]))
-                free[max(first - BESIDE, 0) : last + BESIDE] = False
+            for unbroken in _unbroken(numbers, free):
+                for first, last in runs(bad[flaw][unbroken] >= 1.0, 1 if flaw == "jumps" else 2):
+                    start, end = int(numbers[unbroken][first]), int(numbers[unbroken][last - 1]) + 1
+                    found.append(Moment(start, end, track, flaw, TEXTS[flaw]))
+                    free &= (numbers < start - BESIDE) | (numbers >= end + BESIDE)
     return tuple(sorted(found, key=lambda m: (m.frame, m.track, m.end)))
+
+
+def _unbroken(numbers: Int64, free: NDArray[np.bool_]) -> list[Int64]:
+    """The rows that are free, apart wherever a frame is left out between them."""
+    rows = np.flatnonzero(free)
+    return np.split(rows, np.flatnonzero(np.diff(numbers[rows]) > 1) + 1)
 
 
 def said(found: Sequence[Moment], tracks: Tracks, film: Footage) -> Iterator[Warned]:
@@ -151,13 +172,15 @@ def _clock(film: Footage, number: int) -> str:
     return casting.timecode(ticks * index.time_base - film.clip.origin)
 
 
-def _write(output: Path, film: Footage, made: Footage, analysis: str, found: Sequence[Moment]) -> None:
+def _write(
+    output: Path, film: Footage, made: Footage, written: list[int], analysis: str, found: Sequence[Moment]
+) -> None:
     """Write what was found as a JSON file."""
     value = {
         "version": VERSION,
         "target": str(film.clip.path),
         "result": str(made.clip.path),
-        "written": _written(made.clip.path),
+        "written": written,
         "analysis": analysis,
         "moments": [asdict(moment) for moment in found],
     }
@@ -189,7 +212,7 @@ def load(path: Path, analysis: str) -> Review | None:
         analysis: Name of the file with the tracks that its moments must be about.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_text("utf-8", "surrogateescape"))
         if (value["version"], value["analysis"]) != (VERSION, analysis):
             return None
         result = Path(value["result"])

@@ -91,6 +91,8 @@ class Watch:
         Raises:
             ValueError: The faces have no dense landmarks, or no track ids.
         """
+        if not len(faces):
+            return
         if faces.dense is None or faces.track is None:
             raise ValueError("faces: expected dense landmarks and track ids")
         (width, height), (w, h) = before.size, after.size

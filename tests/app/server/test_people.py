@@ -224,6 +224,11 @@ def test_what_is_found_in_a_result(seen: Place) -> None:
     assert found[0]["result"] == str(result)
     scenes.film(result, pictures[::-1])  # another result under the same name
     assert [m for m in seen.client.get(address).json()["moments"] if m["result"]] == []
+    again = seen.client.post(f"/api/jobs/{name}/review")
+    assert again.status_code == 404
+    assert again.json()["error"]["problem"] == "was written anew since this job"
+    assert seen.client.delete(f"/api/projects/{opened['id']}").status_code == 204
+    assert list((seen.home / "reviews").iterdir()) == []
 
 
 def test_only_a_video_that_is_done_is_looked_through(seen: Place) -> None:

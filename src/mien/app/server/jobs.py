@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
@@ -168,10 +168,18 @@ class Desk:
         path, queue = self.result(id), self.state.queue
         if sequence.kind(path) != "other":
             raise Refusal("not_found", str(path), "is no video", "Only videos are looked through.")
-        for line in queue.lines():
-            if line.kind == "review" and line.open and line.target == str(path):
-                return line
         line, job = queue.line(id), queue.spec(id)["job"]
+        if line.ended and path.stat().st_mtime > line.ended:
+            advice = "Look the newer result through, or render again."
+            raise Refusal("not_found", str(path), "was written anew since this job", advice)
+        with self._naming:
+            return self._reviewing(path, line, job)
+
+    def _reviewing(self, path: Path, line: Line, job: dict[str, Any]) -> Line:
+        queue = self.state.queue
+        for other in queue.lines():
+            if other.kind == "review" and other.open and other.target == str(path):
+                return other
         found = reviews_home(self.state.home) / f"{line.project}.json" if line.project else None
         if found is not None:
             found.parent.mkdir(exist_ok=True)

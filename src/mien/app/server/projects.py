@@ -16,6 +16,7 @@ from mien.app.server.files import kind_of
 from mien.errors import MediaError, MienError, SettingsError
 from mien.media import codecs, pace
 from mien.run import corrections
+from mien.run.place import reviews_home
 from mien.run.project import Project
 from mien.run.projects import Conflict, Held
 from mien.run.queue import Line
@@ -325,6 +326,10 @@ def router(state: State) -> APIRouter:
     def remove(id: str) -> None:
         """Forget a project; clips and results stay."""
         state.projects.remove(id)
+        for line in state.queue.lines():
+            if line.project == id and line.kind == "review" and line.open:
+                state.queue.cancel(line.id)
+        (reviews_home(state.home) / f"{id}.json").unlink(missing_ok=True)
         state.hub.publish("project", {"id": id, "revision": 0})
 
     @routes.post("/projects/{id}/analysis", status_code=202)

@@ -141,6 +141,7 @@ function took(line) {
   if (!before || before.state === line.state) return;
   if (line.state === "done" && line.kind === "analyse" && line.project === store.state.opened?.id) void loadPeople();
   if (line.state === "done" && line.kind === "review" && line.project === store.state.opened?.id) void reviewed(line);
+  if (line.state === "done" && line.kind === "swap" && line.project === store.state.opened?.id && store.state.people) void loadPeople();
   if (line.state === "done" && line.kind === "swap") toast(`${line.title} is done.`, { action: { text: "Show", run: () => right.show("render") } });
   if (line.state === "done" && line.kind === "pull") void models.load();
   if (line.state === "failed") toast(`${line.title} failed: ${line.error?.problem ?? ""}`, { bad: true, advice: line.error?.advice });
@@ -149,8 +150,12 @@ function took(line) {
 /** A result was looked through. @param {import("./types.js").Line} line */
 async function reviewed(line) {
   await loadPeople();
-  const found = store.state.people?.moments.filter((m) => m.result).length ?? 0;
-  toast(found ? `${line.title}: ${found} moments to check.` : `${line.title}: nothing looks bad.`, { action: { text: "Check", run: () => left.show("moments") } });
+  const found = line.finished?.moments ?? 0;
+  const shown = store.state.people?.moments.some((m) => m.result);
+  if (!line.finished?.faces) return toast(`${line.title}: it shows no new face.`, { bad: true });
+  if (!found) return toast(`${line.title}: nothing looks bad.`);
+  if (!shown) return toast(`${line.title}: ${found} to check, by an analysis that is not this project's any more.`, { bad: true, advice: "The queue lists them. Render again, then look that result through." });
+  toast(`${line.title}: ${found} to check.`, { action: { text: "Check", run: () => left.show("moments") } });
 }
 
 /** Somebody else changed the project. @param {{id: string, revision: number}} event */

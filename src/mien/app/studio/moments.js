@@ -52,9 +52,10 @@ export class Moments {
   go(by) {
     const list = this.list();
     if (!list.length) return;
-    const { frame } = this.store.state;
-    const later = list.findIndex((m) => m.frame > frame);
-    const earlier = list.reduce((found, m, k) => (m.frame < frame ? k : found), -1);
+    const { frame, moment } = this.store.state;
+    const here = list[moment]?.frame === frame ? moment : -1; // several may begin at one frame
+    const later = here >= 0 && here + 1 < list.length ? here + 1 : list.findIndex((m) => m.frame > frame);
+    const earlier = here > 0 ? here - 1 : list.reduce((found, m, k) => (m.frame < frame ? k : found), -1);
     const at = by > 0 ? (later < 0 ? 0 : later) : earlier < 0 ? list.length - 1 : earlier;
     this.look(at);
   }
