@@ -6,6 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -44,7 +45,12 @@ def shots(items: list[Item]) -> list[Shot]:
     return [item for item in items if isinstance(item, Shot)]
 
 
-NAMES = {"dshow": ["Integrated Camera", "OBS"], "avfoundation": ["FaceTime HD"], "v4l2": []}
+NAMES = {
+    "dshow": {"Integrated Camera": "@device_1", "OBS": "@device_2"},
+    "avfoundation": {"FaceTime HD": "0x8020"},
+    "v4l2": {"Front": "/dev/video0", "Webcam": "/dev/video2"},
+}
+"""What people call cameras, to FFmpeg's names."""
 
 
 @pytest.mark.parametrize(
@@ -53,10 +59,11 @@ NAMES = {"dshow": ["Integrated Camera", "OBS"], "avfoundation": ["FaceTime HD"],
         ("linux", "camera", "/dev/video0", "v4l2"),
         ("linux", "camera:2", "/dev/video2", "v4l2"),
         ("linux", "/dev/video1", "/dev/video1", "v4l2"),
+        ("linux", "Webcam", "/dev/video2", "v4l2"),
         ("darwin", "camera:1", "1:none", "avfoundation"),
         ("darwin", "FaceTime HD", "FaceTime HD:none", "avfoundation"),
-        ("win32", "camera:1", "video=OBS", "dshow"),
-        ("win32", "Integrated Camera", "video=Integrated Camera", "dshow"),
+        ("win32", "camera:1", "video=@device_2", "dshow"),
+        ("win32", "Integrated Camera", "video=@device_1", "dshow"),
     ],
 )
 def test_a_camera_is_named_as_its_system_wants_it(system: str, given: str, url: str, form: str) -> None:
@@ -74,14 +81,31 @@ def test_a_camera_is_named_as_its_system_wants_it(system: str, given: str, url: 
 )
 def test_what_is_asked_of_a_camera(system: str, asked: dict[str, str]) -> None:
     feed = Feed(size="1280x720", fps=30.0, pixels="mjpeg")
-    assert devices.picture(feed, system, lambda which, kind: ["A"]).options == asked
+    assert devices.picture(feed, system, lambda which, kind: {"A": "a"}).options == asked
 
 
 def test_what_is_not_there_is_said_with_what_is() -> None:
     with pytest.raises(MediaError, match="Integrated Camera, OBS"):
         devices.picture(Feed(input="camera:7"), "win32", lambda which, kind: NAMES[which])
     with pytest.raises(MediaError, match="neither a camera nor a file"):
-        devices.picture(Feed(input="nosuch.mp4"), "linux", lambda which, kind: [])
+        devices.picture(Feed(input="nosuch.mp4"), "linux", lambda which, kind: {})
+
+
+def test_cameras_are_listed_by_what_people_call_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Video4Linux answered for two loopback devices and a webcam: in no order, and without kinds."""
+    told = [
+        SimpleNamespace(name="/dev/video10", description="Webcam", media_types=[]),
+        SimpleNamespace(name="/dev/video0", description="Front", media_types=[]),
+        SimpleNamespace(name="/dev/video2", description="Webcam", media_types=[]),
+    ]
+    monkeypatch.setattr(av, "enumerate_input_devices", lambda form: told)
+    assert list(devices.devices("v4l2", "video").items()) == [
+        ("Front", "/dev/video0"),
+        ("Webcam (/dev/video2)", "/dev/video2"),
+        ("Webcam (/dev/video10)", "/dev/video10"),
+    ]
+    told[1].media_types = ["audio"]
+    assert "Front" not in devices.devices("dshow", "video")
 
 
 def test_microphones() -> None:

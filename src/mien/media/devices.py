@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,8 +19,8 @@ CAMERAS: Mapping[str, str] = {"linux": "v4l2", "darwin": "avfoundation", "win32"
 MICROPHONES: Mapping[str, str] = {"linux": "alsa", "darwin": "avfoundation", "win32": "dshow"}
 _CODED = ("mjpeg", "h264", "hevc")
 """What a camera may deliver that is no pixel format."""
-Listed = Callable[[str, Literal["video", "audio"]], Sequence[str]]
-"""Gives the names of the devices of one of FFmpeg's device formats."""
+Listed = Callable[[str, Literal["video", "audio"]], Mapping[str, str]]
+"""Gives what people call the devices of one of FFmpeg's device formats, and what FFmpeg does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,23 @@ class Place:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-def devices(form: str, kind: Literal["video", "audio"]) -> Sequence[str]:
-    """Names of the cameras or microphones there are, in the system's order; empty where it does not say."""
+def devices(form: str, kind: Literal["video", "audio"]) -> Mapping[str, str]:
+    """What people call the cameras or microphones there are, to FFmpeg's names; empty where that is not told.
+
+    Two that are called the same have FFmpeg's name behind it.
+    """
     try:
-        return [found.name for found in av.enumerate_input_devices(form) if kind in found.media_types]
+        # Video4Linux and ALSA do not say what a device gives: there the format says it. They have no order.
+        found = [d for d in av.enumerate_input_devices(form) if kind in (d.media_types or (kind,))]
     except (av.FFmpegError, OSError, ValueError):
-        return []
+        return {}
+    if form == "v4l2":
+        found.sort(key=lambda d: (len(d.name), d.name))
+    called = [device.description or device.name for device in found]
+    return {
+        name if called.count(name) == 1 else f"{name} ({device.name})": device.name
+        for name, device in zip(called, found, strict=True)
+    }
 
 
 def picture(feed: Feed, system: str = sys.platform, listed: Listed = devices) -> Place:
@@ -84,9 +95,9 @@ def _numbered(number: int, form: str, listed: Listed) -> str:
         return f"/dev/video{number}"
     if form == "avfoundation":
         return f"{number}:none"
-    found = listed(form, "video")
+    found = [*listed(form, "video").values()]
     if number >= len(found):
-        there = ", ".join(found) or "none"
+        there = ", ".join(listed(form, "video")) or "none"
         raise MediaError(
             f"camera:{number}", f"is not there; there are: {there}", "Connect it, or name a file."
         )
@@ -100,7 +111,7 @@ def _named(name: str, form: str, listed: Listed) -> str:
         there = ", ".join(found) or "none that the system names"
         advice = f"Cameras: {there}. Write `camera`, a file's path or an address."
         raise MediaError(name, "is neither a camera nor a file that is there", advice)
-    return {"dshow": f"video={name}", "avfoundation": f"{name}:none"}.get(form, name)
+    return {"dshow": f"video={found[name]}", "avfoundation": f"{name}:none"}.get(form, found[name])
 
 
 def _camera(feed: Feed, form: str) -> dict[str, str]:
