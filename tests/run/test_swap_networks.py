@@ -370,4 +370,4 @@ def test_frames_that_go_over_a_card_are_the_same(
     before = np.stack(_pictures(material / "clip.mp4"))
     assert (there != before).any()
     assert (np.abs(here - there) > 1).mean() < 1e-3
-    assert np.abs(here - there).max() <= 2
+    assert np.abs(here - there).max() <= 3  # a cut, a network and a paste lie between, each exact to a code

@@ -51,7 +51,7 @@ def test_every_codec_is_proposed_an_ending_that_holds_it(seen: Seen, studio: Stu
         made = page.request.post(f"{studio.address}api/projects", data={"target": str(clip)}, headers=origin)
         page.goto(f"{studio.address}?{suffix}#{made.json()['id']}")
         page.get_by_role("tab", name="Render").click()
-        expect(name).to_have_value(f"source-new{suffix if suffix in codecs.FORMATS else '.mp4'}")
+        expect(name).to_have_value(f"source-new{suffix if suffix in codecs.WELL_KEPT else '.mp4'}")
         offered = [node.get_attribute("value") or "" for node in codec.locator("option").all()]
         assert offered == list(get_args(Encode.model_fields["codec"].annotation))
         for chosen in offered[1:]:
