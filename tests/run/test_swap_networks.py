@@ -58,6 +58,12 @@ def _pictures(path: Path) -> list[Array]:
         return [f.to_ndarray(format="gray").astype(int) for f in container.decode(video=0)]
 
 
+def _samples(path: Path) -> Array:
+    """Every sample of every plane as it was coded: a picture of full range would stretch differences."""
+    with av.open(str(path)) as container:
+        return np.stack([f.to_ndarray().astype(int) for f in container.decode(video=0)])
+
+
 def test_a_video_through_the_whole_chain(material: Path, equipped: Path, tmp_path: Path) -> None:
     settings = Settings(
         swap=SWAP,
@@ -366,8 +372,8 @@ def test_frames_that_go_over_a_card_are_the_same(
     monkeypatch.setattr(Runtime, "pixels", "cpu")
     _, last = _run(_job(material, tmp_path / "there.mkv", settings), equipped)
     assert {"upload", "download"} <= set(last.stages)
-    here, there = (np.stack(_pictures(tmp_path / f"{name}.mkv")) for name in ("here", "there"))
-    before = np.stack(_pictures(material / "clip.mp4"))
+    here, there = (_samples(tmp_path / f"{name}.mkv") for name in ("here", "there"))
+    before = _samples(material / "clip.mp4")
     assert (there != before).any()
     assert (np.abs(here - there) > 1).mean() < 1e-3
-    assert np.abs(here - there).max() <= 3  # a cut, a network and a paste lie between, each exact to a code
+    assert np.abs(here - there).max() <= 2
