@@ -78,7 +78,9 @@ def test_a_frame_in_every_view(page: Page, project: Project) -> None:
         assert header["height"] == found[view].shape[0]
     assert np.abs(found["both"][:, :160] - found["before"]).mean() < 3.0
     assert np.abs(found["both"][:, 160:] - found["after"]).mean() < 3.0
-    assert np.abs(found["after"] - found["before"]).max() > 40
+    new, tinted = (np.abs(found[view] - found["before"]).max(axis=2) for view in ("after", "mask"))
+    assert new[tinted > 30].mean() > 12.0, "all of the face is another one"
+    assert new[tinted < 10].mean() < 1.0, "and nothing beside it"
     assert found["difference"].max() > 100
 
 
