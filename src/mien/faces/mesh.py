@@ -138,9 +138,9 @@ def _cleaned(rgb: Float32, dense: Float64, topology: Topology) -> tuple[Float32,
     clean = (1.0 - cpu.blur(alien, tall * 0.02))[at[:, 1], at[:, 0]] * light
     clean[list(anatomy.LEFT_BROW + anatomy.RIGHT_BROW)] *= 1.0 - spectacles  # rims hide them
     keep = 1.0 - alien
-    give = keep * (1.0 - complexion.features(dense, size))
-    whole = complexion.repaired(rgb, keep, give, tall * 0.015)
-    whole = complexion.evened(whole, dense, 1.0 - complexion.features(dense, size))
+    skin = 1.0 - complexion.features(dense, size)
+    whole = complexion.repaired(rgb, keep, keep * skin, tall * 0.015)
+    whole = complexion.evened(whole, dense, skin)
     return whole, blend.smoothstep((topology.normals(dense)[:, 2] - 0.1) / 0.5) * clean
 
 

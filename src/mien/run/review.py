@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,14 +15,13 @@ from mien.errors import JobError, MediaError
 from mien.media.decode import frames
 from mien.media.failure import media_error
 from mien.models import catalogue
-from mien.models.runtime import Runtime
 from mien.models.store import Store
 from mien.run import casting, needs, video
 from mien.run.clock import Clock
 from mien.run.job import write_json
 from mien.run.moments import TEXTS, Moment, runs
 from mien.run.order import fallen
-from mien.run.place import kept_in, tracks_home
+from mien.run.place import tracks_home
 from mien.run.render import Footage
 from mien.run.report import Meter, fetched
 from mien.settings import Settings
@@ -58,24 +56,18 @@ def review(
     yield Started("", (output or result).parent, len(film))
     store = yield from fetched(needs.analysis(settings, known), home)
     kept = tracks_home(home)
-    with kept_in(kept):
-        kept.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(prefix=".work-", dir=kept) as work,
-            Runtime(settings.device.threads, store, known, settings.device) as runtime,
-        ):
-            seen = replace(film, start=0, end=len(film.index)) if whole else film
-            tracks = yield from video.tracked(seen, settings, runtime, clock, kept, Path(work))
-            analysis = video.tracks_path(seen, settings, known, store, kept).name
-            watch, meter = Watch(runtime), Meter("review", len(film))
-            compared = 0
-            for before, after in clock.iterate("decode", together(film, made, settings.device.threads)):
-                with clock.stage("compare"):
-                    watch.look(before, after, tracks.at(before.index))
-                compared += 1
-                yield from meter.at(before.index - film.start + 1)
-            yield from fallen(runtime)
-            engines = runtime.engines
+    with video.analysing(settings, known, store, kept) as (runtime, work):
+        seen = replace(film, start=0, end=len(film.index)) if whole else film
+        tracks = yield from video.tracked(seen, settings, runtime, clock, kept, work)
+        analysis = video.tracks_path(seen, settings, known, store, kept).name
+        watch, meter, compared = Watch(runtime), Meter("review", len(film)), 0
+        for before, after in clock.iterate("decode", together(film, made, settings.device.threads)):
+            with clock.stage("compare"):
+                watch.look(before, after, tracks.at(before.index))
+            compared += 1
+            yield from meter.at(before.index - film.start + 1)
+        yield from fallen(runtime)
+        engines = runtime.engines
     found = judged(watch.rows)
     if output is not None:
         _write(output, film, made, written, analysis, found)

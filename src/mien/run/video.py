@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -223,16 +223,11 @@ def analyse(
     yield Started("", output.parent if output else kept, len(film))
     yield from _said(film)
     store = yield from fetched(used, home)
-    with kept_in(kept):
-        kept.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(prefix=".work-", dir=kept) as work,
-            Runtime(settings.device.threads, store, known, settings.device) as runtime,
-        ):
-            tracks = yield from tracked(film, settings, runtime, clock, kept, Path(work))
-            yield from fallen(runtime)
-            engines = runtime.engines
-            place = output or tracks_path(film, settings, known, store, kept)
+    with analysing(settings, known, store, kept) as (runtime, work):
+        tracks = yield from tracked(film, settings, runtime, clock, kept, work)
+        yield from fallen(runtime)
+        engines = runtime.engines
+        place = output or tracks_path(film, settings, known, store, kept)
     if output is not None:
         try:
             tracksfile.save(tracks, output)
@@ -245,6 +240,24 @@ def analyse(
     table = clock.table(len(film))
     result = Finished(place, len(film), faces, persons, round(seconds, 3), fps, table, engines)
     return film, tracks, result
+
+
+@contextmanager
+def analysing(
+    settings: Settings, known: catalogue.Catalogue, store: Store, kept: Path
+) -> Iterator[tuple[Runtime, Path]]:
+    """A runtime for pass one, and a folder for what it leaves on its way, beside the analyses.
+
+    Raises:
+        JobError: The folder of analyses cannot be used.
+    """
+    with kept_in(kept):
+        kept.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(prefix=".work-", dir=kept) as work,
+            Runtime(settings.device.threads, store, known, settings.device) as runtime,
+        ):
+            yield runtime, Path(work)
 
 
 def _cache(place: Folder, home: Path | None) -> Path:

@@ -163,7 +163,7 @@ class Desk:
         """Have a job's result looked through; the job that is doing so where there is one.
 
         Raises:
-            Refusal: It has no result, or that is no video.
+            Refusal: It has no result, or that is no video or was written anew.
         """
         path, queue = self.result(id), self.state.queue
         if sequence.kind(path) != "other":
