@@ -20,7 +20,7 @@ import numpy as np
 from mien import pipeline
 from mien.bench import meters, suite, words
 from mien.bench import report as reports
-from mien.bench.report import Clip, Net, Part
+from mien.bench.report import Measured, Net
 from mien.errors import SettingsError
 from mien.faces.causal import Causal
 from mien.faces.follow import Follower
@@ -48,19 +48,10 @@ DERIVED = ("fps", "camera_ms", "display_ms", "glass_ms", "glass_p95_ms")
 NOT_IN_IT = "without the camera's exposure, read-out and transfer, and without the display's own delay"
 
 
-class Latency(Part):
+class Latency(Measured):
     """What was found."""
 
     kind: Literal["mien bench latency"] = "mien bench latency"
-    format: Literal[1] = 1
-    standins: tuple[str, ...] = ()
-    """Cards that were stand-ins."""
-    note: str = ""
-    date: str
-    machine: dict[str, str]
-    versions: dict[str, str]
-    clip: Clip
-    settings: dict[str, Any]
     frames: int
     """Frames that were measured."""
     warm: int

@@ -106,10 +106,10 @@ class Pace(Part):
     """Of a frame in both passes together, once they run; 0 where the clip is too short to tell."""
 
 
-class Report(Part):
-    """What a bench run found."""
+class Measured(Part):
+    """What every measurement says of itself."""
 
-    kind: Literal["mien bench"] = "mien bench"
+    kind: str
     format: Literal[1] = 1
     standins: tuple[str, ...] = ()
     """Cards that were stand-ins."""
@@ -118,9 +118,15 @@ class Report(Part):
     machine: dict[str, str]
     versions: dict[str, str]
     clip: Clip
+    settings: dict[str, Any]
+
+
+class Report(Measured):
+    """What a bench run found."""
+
+    kind: Literal["mien bench"] = "mien bench"
     frames: int
     faces: int
-    settings: dict[str, Any]
     rows: tuple[Row, ...]
     networks: tuple[Net, ...]
     pace: Pace
