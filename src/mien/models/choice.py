@@ -17,16 +17,18 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mien.models import keep
-from mien.models.engine import Call, Candidate, EngineName, Precision
+from mien.models.engine import WINOGRAD, Call, Candidate, EngineName, Precision
 from mien.models.stopwatch import Stopwatch
 from mien.types import Array
 
 EXACT = 1e-3
 """Error below which two results in float32 are the same but for the order of sums."""
 GAIN = 0.03
-"""Share of time that something less simple must save: a lower precision, or more rows at once."""
+"""Share of time that something less simple must save: a lower precision, more rows at once, more weights."""
 BATCHES = (4, 2)
 """Numbers of rows that are tried on the processor."""
+HEAVY_BATCHES = (2,)
+"""Of large networks on the processor, whose layers take much memory, too."""
 CARD_BATCHES = (8, 4)
 """Numbers of rows that are tried on a graphics card, which one row leaves mostly idle."""
 THREADS = 0.2
@@ -161,6 +163,11 @@ def best_batch(
     return batch, least
 
 
+def batches(on_card: bool, heavy: bool) -> tuple[int, ...]:
+    """Numbers of rows to try: on a graphics card, or of a large network on the processor, or of another."""
+    return CARD_BATCHES if on_card else HEAVY_BATCHES if heavy else BATCHES
+
+
 def deviation(found: Rows, wanted: Rows) -> float:
     """Largest difference as a share of the largest wanted value, of the worst output.
 
@@ -234,11 +241,17 @@ def _best(trials: Sequence[Trial], tolerance: float) -> Trial | None:
         return None
     full = [t for t in ran if t.candidate.exact and t.error <= max(tolerance, EXACT)]
     lower = [t for t in ran if not t.candidate.exact and t.error <= tolerance]
-    exact = min(full, key=lambda t: t.ms / (1.0 - THREADS) if t.candidate.threads else t.ms, default=None)
-    quick = min(lower, key=lambda t: t.ms, default=None)
+    exact = min(full, key=_weighed, default=None)
+    quick = min(lower, key=_weighed, default=None)
     if quick is not None and (exact is None or quick.ms < (1.0 - GAIN) * exact.ms):
         return quick
     return exact or ran[0]
+
+
+def _weighed(trial: Trial) -> float:
+    """Milliseconds, and what it takes from others: threads, or memory for more weights."""
+    price = THREADS if trial.candidate.threads else GAIN if trial.way == WINOGRAD else 0.0
+    return trial.ms / (1.0 - price)
 
 
 class Book:

@@ -29,6 +29,8 @@ EngineName: TypeAlias = Literal[
     "directml",
 ]
 Precision: TypeAlias = Literal["f32", "bf16", "f16"]
+WINOGRAD = "winograd"
+"""Word of `Candidate.way` for what `mien.models.winograd` does."""
 Call: TypeAlias = Callable[[Mapping[str, Array]], dict[str, Array]]
 """Input name to array with the prepared number of rows, of the port's type; output name to float32 array."""
 
@@ -42,7 +44,7 @@ class Candidate:
     way: str = ""
     """Words for what else is told to ONNX Runtime on a card: "nhwc", channels last; "tf32", float32
     multiplied with eleven bits; "graph", runs recorded as CUDA graphs. To OpenVINO: "4 threads", more than
-    a network of its size has by itself."""
+    a network of its size has by itself; "winograd", convolutions with fewer multiplications."""
 
     @property
     def exact(self) -> bool:
@@ -176,3 +178,19 @@ def singly(call: Call, batch: int, undivided: frozenset[str], most: int = 1) -> 
         return {name: join([result[name] for result in results]) for name in results[0]}
 
     return rows
+
+
+def filled(call: Call, batch: int, undivided: frozenset[str]) -> Call:
+    """A call for one row out of one for more: the row takes all places.
+
+    Args:
+        call: Takes `batch` rows.
+        batch: Rows that it takes.
+        undivided: Inputs without a batch axis.
+    """
+
+    def row(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        given = {n: a if n in undivided else np.repeat(a, batch, axis=0) for n, a in inputs.items()}
+        return {name: array[:1] for name, array in call(given).items()}
+
+    return row

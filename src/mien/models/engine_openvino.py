@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import tempfile
@@ -14,8 +15,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from mien.errors import ModelError, RuntimeUnavailable
-from mien.models import keep
-from mien.models.engine import Call, Candidate, Network, Port, Precision, assigned, singly, whole
+from mien.models import keep, winograd
+from mien.models.budget import give_back, let_go
+from mien.models.engine import (
+    WINOGRAD,
+    Call,
+    Candidate,
+    Network,
+    Port,
+    Precision,
+    assigned,
+    filled,
+    singly,
+    whole,
+)
 from mien.models.store import AGAIN
 from mien.types import Array
 
@@ -71,7 +84,7 @@ class OpenVino:
     """A network in OpenVINO, compiled for each batch size on demand.
 
     Raises:
-        RuntimeUnavailable: The library or the precision is absent.
+        RuntimeUnavailable: The library or the precision is absent, or the way is none for this network.
         ModelError: The file cannot be read or compiled.
     """
 
@@ -84,6 +97,8 @@ class OpenVino:
             ) from error
         self._core = _core()
         self._network = network
+        self._precision, self._way = candidate.precision, candidate.way
+        self._own = _own(network, candidate)
         has = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if _CAPABILITY[candidate.precision] not in has:
             raise RuntimeUnavailable(
@@ -100,7 +115,10 @@ class OpenVino:
         }
         # The graph depends on the library and the processor, not only on the file.
         device = [self._core.get_property("CPU", "FULL_DEVICE_NAME"), has]
-        self._stamp = f"{openvino.__version__} {device} {sorted(self._options.items())} {network.stamp}"
+        rules = f" {WINOGRAD} {winograd.VERSION}" if candidate.way == WINOGRAD else ""
+        self._stamp = (
+            f"{openvino.__version__} {device} {sorted(self._options.items())}{rules} {network.stamp}"
+        )
         self._compiled: dict[int, ov.CompiledModel | None] = {}
         self._wide: ov.CompiledModel | None = None
         first = self._restored(1) if self._keeps else None
@@ -115,11 +133,16 @@ class OpenVino:
         }
         self._whole = whole(network, self._names[0])
         self.label = f"OpenVINO {_version(openvino)} CPU {candidate.precision}"
+        self.label += f" {WINOGRAD}" if candidate.way == WINOGRAD else ""
 
     def prepare(self, batch: int) -> Call:
         """An infer request of its own for this batch size, or one a row where they run side by side."""
         if 1 < batch <= self._network.abreast:
             return self._abreast(batch)
+        wide = next((size for size, compiled in self._compiled.items() if size > 1 and compiled), 0)
+        if batch == 1 and wide and self._large and 1 not in self._compiled:
+            # A second copy of the weights, for the row that is left over now and then.
+            return filled(self.prepare(wide), wide, self._whole)
         compiled = self._compile(batch)
         if compiled is None:
             return singly(self.prepare(1), batch, self._whole)
@@ -176,7 +199,11 @@ class OpenVino:
 
     @property
     def _keeps(self) -> bool:
-        return self._network.bytes <= KEPT_BYTES
+        return not self._large
+
+    @property
+    def _large(self) -> bool:
+        return self._network.bytes > KEPT_BYTES
 
     def _compile(self, batch: int) -> ov.CompiledModel | None:
         """The network for a batch size; None where it takes one row only."""
@@ -196,8 +223,13 @@ class OpenVino:
             return None  # compiled anew, then replaced
 
     def _kept_name(self, batch: int) -> str:
-        network, precision = self._network, self._options["INFERENCE_PRECISION_HINT"]
-        return f"{network.path.name}.{batch}.{self._options['INFERENCE_NUM_THREADS']}.{precision}"
+        threads = self._options["INFERENCE_NUM_THREADS"]
+        return f"{self._network.path.name}.{batch}.{threads}.{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        """Precision and way, as the names of files have them."""
+        return f"{self._precision}.{WINOGRAD}" if self._way == WINOGRAD else self._precision
 
     def _built(self, batch: int, options: Options | None = None) -> ov.CompiledModel | None:
         """Compile, and keep the result of a small file where the folder can be written."""
@@ -210,36 +242,55 @@ class OpenVino:
             compiled = self._core.compile_model(model, "CPU", options or self._options)
         except RuntimeError as error:
             raise self._unusable("compiled", error) from error
+        if self._own is not None:  # what was made of it is all that is needed
+            let_go(self._own.with_suffix(".bin"))
+            give_back()
         if self._keeps:
             blob = compiled.export_model().getvalue()
             keep.write(self._network.kept / self._kept_name(batch), self._stamp, blob)
         return compiled
 
     def _read(self) -> ov.Model:
-        """The file; a large one that is computed in less is kept with weights of 16 bits.
+        """The file; a large one that is not computed as it is is kept as it is computed, in 16 bits if so.
 
-        Those of float32 would stay in memory beside what is compiled from them, and of ONNX files OpenVINO
-        copies them instead of mapping them. Float16 has more digits than bfloat16.
+        What OpenVINO reads from ONNX stays in memory beside what is compiled from it; its own files it maps,
+        so that they can leave again. Float16 has more digits than bfloat16.
         """
-        network = self._network
-        if self._keeps or not network.is_onnx or self._options["INFERENCE_PRECISION_HINT"] == "f32":
-            return self._parsed(network.path)
-        halved = network.kept / f"{network.path.name}.f16.xml"
-        if keep.read(halved.with_suffix(".stamp"), self._stamp) is None:
-            model = self._parsed(network.path)
-            if not self._halved(model, halved):
-                return model
-            del model
-        return self._parsed(halved)
+        network, kept = self._network, self._own
+        if kept is None:
+            return self._rewritten(self._parsed(network.path))
+        if keep.read(kept.with_suffix(".stamp"), self._stamp) is not None:
+            with contextlib.suppress(ModelError):  # broken, or just deleted by another process
+                return self._parsed(kept)
+        model = self._rewritten(self._parsed(network.path))
+        if not self._saved(model, kept):
+            return model
+        del model
+        return self._parsed(kept)
 
-    def _halved(self, model: ov.Model, path: Path) -> bool:
-        """Keep a model with weights of 16 bits; false where the folder does not take it."""
+    def _rewritten(self, model: ov.Model) -> ov.Model:
+        """The same, with fewer multiplications where the way says so."""
+        if self._way != WINOGRAD:
+            return model
+        # Rows and columns have to be known for it, and stay what they are; the batch is open if it can be.
+        if not (self._shaped(model, -1) or self._shaped(model, 1)) or not winograd.rewrite(
+            model, self._precision
+        ):
+            raise RuntimeUnavailable(
+                self._network.name,
+                "it has no convolution for which Winograd's way pays",
+                "Leave out the way.",
+            )
+        return model
+
+    def _saved(self, model: ov.Model, path: Path) -> bool:
+        """Keep a model, with weights of 16 bits for what computes in less; false where that cannot be."""
         from openvino import save_model
 
         try:
             with tempfile.TemporaryDirectory(prefix="fetch-", dir=path.parent) as scratch:
                 part = Path(scratch) / path.name
-                save_model(model, part, compress_to_fp16=True)
+                save_model(model, part, compress_to_fp16=self._precision != "f32")
                 for suffix in (".bin", ".xml"):
                     part.with_suffix(suffix).replace(path.with_suffix(suffix))
         except (OSError, RuntimeError):
@@ -269,7 +320,7 @@ class OpenVino:
         return ModelError(self._network.name, problem, AGAIN)
 
     def _shaped(self, model: ov.Model, batch: int) -> bool:
-        """Give every input its shape for this batch size; false where the file is for another one."""
+        """Give every input its shape for this batch size, -1 for any; false where the file is for another."""
         inputs, _ = _names(self._network, model)
         tensors = assigned(self._network.inputs, inputs)
         shapes: dict[int, list[int]] = {}
@@ -292,10 +343,29 @@ class OpenVino:
         try:
             model.reshape(shapes)
         except RuntimeError as error:
-            if batch > 1:
+            if batch != 1:
                 return False
             raise self._unusable("shaped", error) from error
         return batch == 1 or all(_port(port).shape[:1] in ((batch,), (-1,)) for port in model.outputs)
+
+
+def discard(network: Network, candidate: Candidate) -> None:
+    """Delete what was kept of a large network; it is made anew when it is wanted."""
+    own = _own(network, candidate)
+    if own is None:
+        return
+    for suffix in (".stamp", ".xml", ".bin"):
+        with contextlib.suppress(OSError):
+            own.with_suffix(suffix).unlink()
+
+
+def _own(network: Network, candidate: Candidate) -> Path | None:
+    """OpenVINO's own file of a large network; None where the given one does."""
+    if network.bytes <= KEPT_BYTES or not network.is_onnx:
+        return None
+    words = [WINOGRAD] if candidate.way == WINOGRAD else []
+    words += [] if candidate.precision == "f32" else ["f16"]
+    return network.kept / ".".join([network.path.name, *words, "xml"]) if words else None
 
 
 def _version(library: Any) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mien.errors import RuntimeUnavailable
-from mien.models import engine_openvino, installed, nvidia, tensorrt
+from mien.models import engine_openvino, installed, nvidia, tensorrt, winograd
 from mien.models.card import Card
-from mien.models.engine import Candidate, Engine, EngineName, Network, Precision
+from mien.models.engine import WINOGRAD, Candidate, Engine, EngineName, Network, Precision
 from mien.models.engine_onnxruntime import OnnxRuntime
 from mien.models.engine_openvino import OpenVino
 from mien.models.engine_torch import TorchEngine
@@ -26,6 +26,9 @@ _LOADERS: Mapping[EngineName, Callable[[Network, Candidate], Engine]] = {
     "directml": OnnxRuntime,
 }
 
+SMALL = 4_000_000
+"""Networks of fewer bytes run on one thread, several rows side by side: on two cores a second thread for a
+row gains nothing and takes the decoder's. Whether it gains where there are more is measured."""
 MANY = 8
 """Processor threads from which a small network is tried with more than one."""
 FEW = 4
@@ -109,6 +112,13 @@ def place(device: Device, here: Machine) -> str:
     return f"cuda:{number}"
 
 
+def discard(network: Network, candidates: Collection[Candidate]) -> None:
+    """Delete what ways to run a network have kept of it, where that is large."""
+    for candidate in candidates:
+        if candidate.engine == "openvino":
+            engine_openvino.discard(network, candidate)
+
+
 def candidates(card: Card, network: Network, device: Device, here: Machine) -> tuple[Candidate, ...]:
     """The ways to run a card that are worth trying, the reference first.
 
@@ -142,6 +152,8 @@ def candidates(card: Card, network: Network, device: Device, here: Machine) -> t
     )
     if "cuda" in engines and here.computing:
         found += _ways({c.precision for c in found if c.engine == "cuda"}, exact or asked == "f32")
+    if network.is_onnx and network.bytes >= SMALL and card.tolerance > 0 and not card.engine:
+        found += tuple(Candidate(c.engine, c.precision, WINOGRAD) for c in found if _filters(c))
     if engines == ("openvino",) and network.abreast >= MANY:
         found += tuple(Candidate(c.engine, c.precision, f"{FEW} threads") for c in found)
     if not found:
@@ -168,6 +180,11 @@ def better(card: Card, network: Network, device: Device, here: Machine) -> Candi
     if device.engine == "tensorrt" and device.precision != "bf16":
         return Candidate("tensorrt", "f32")
     return None
+
+
+def _filters(candidate: Candidate) -> bool:
+    """Whether convolutions with fewer multiplications may make it quicker."""
+    return candidate.engine == "openvino" and candidate.precision in winograd.PAYS
 
 
 def _ways(precisions: Collection[Precision], exact: bool) -> tuple[Candidate, ...]:

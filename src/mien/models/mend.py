@@ -36,7 +36,7 @@ from mien.models.mend_batch import Stuck
 from mien.models.mend_proof import Evaluate
 from mien.types import Array, Float32
 
-VERSION = 2
+VERSION = 3
 """Of the rules: what was mended by other ones is mended anew."""
 PROBE = 64
 """Pixels to try where neither file nor card says how many."""

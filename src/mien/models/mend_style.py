@@ -67,6 +67,7 @@ def rewrite(network: Network) -> int:
     _fold_numbers(network, work.weights)
     _scale_before_resizing(network, work.entrances)
     network.prune()
+    _bias_before_scale(network, work.weights)
     network.order()
     return len(work.weights)
 
@@ -331,6 +332,48 @@ def _convolution(
             return None
         name = node.input[0]
     return None
+
+
+def _bias_before_scale(network: Network, weights: set[str]) -> None:
+    """Add a bias, as a share of the scale, before what a rewritten convolution gives is scaled.
+
+    Next to the noise, a constant for every pixel, it would become one with it in engines that join sums of
+    constants: a number for every pixel of every channel, more to keep and to read than all the weights.
+    """
+    consumers, given = network.consumers(), network.given()
+
+    def next_one(node: NodeProto | None, kind: str) -> tuple[NodeProto | None, str]:
+        """What alone takes the result of a node, and what it takes besides."""
+        taken = consumers.get(node.output[0], []) if node is not None else []
+        if node is None or len(taken) != 1 or taken[0].op_type != kind or node.output[0] in given:
+            return None, ""
+        other = [name for name in taken[0].input if name != node.output[0]]
+        return (taken[0], other[0]) if len(other) == 1 else (None, "")
+
+    for conv in [node for node in network.nodes if node.op_type == "Conv" and node.input[1] in weights]:
+        scale, code = next_one(conv, "Mul")
+        noise, texture = next_one(scale, "Add")
+        bias, level = next_one(noise, "Add")
+        if scale is None or noise is None or bias is None or code in network.constants:
+            continue
+        if not _for_pixels(network.constants.get(texture)) or not _for_channels(network.constants.get(level)):
+            continue
+        share = network.node("Div", [level, code])
+        shifted = network.node("Add", [conv.output[0], share.output[0]])
+        scale.input[:] = [shifted.output[0], code]
+        noise.output[0] = bias.output[0]
+        network.nodes.remove(bias)
+        network.nodes += [share, shifted]
+
+
+def _for_pixels(array: Array | None) -> bool:
+    """Whether it has a number for every pixel, the same in all channels."""
+    return array is not None and array.ndim == 4 and array.shape[:2] == (1, 1) and array.size > 1
+
+
+def _for_channels(array: Array | None) -> bool:
+    """Whether it has a number for every channel, the same in all pixels."""
+    return array is not None and array.ndim == 4 and array.size == array.shape[1]
 
 
 def _scale_before_resizing(network: Network, entrances: set[str]) -> None:

@@ -18,13 +18,11 @@ from mien.models.engine_onnxruntime import Evaluator
 from mien.models.store import Store
 from mien.settings import Device
 
-SMALL = 4_000_000
-"""Networks of fewer bytes run on one thread, several rows side by side: on two cores a second thread for a
-row gains nothing and takes the decoder's. Whether it gains where there are more is measured."""
 ABREAST = 8
 """Most rows side by side."""
 LARGE = 64_000_000
-"""Networks of more bytes are compiled for two batch sizes at most, as each takes a copy of the weights."""
+"""Networks of more bytes are compiled for the batch sizes that are used only, as each takes a copy of the
+weights."""
 
 BOOK = "choices.json"
 """Name of the file with measured choices, in the store's home."""
@@ -85,6 +83,11 @@ class Plan:
         """Whether it runs on an NVIDIA card."""
         return self.network.device.startswith("cuda")
 
+    @property
+    def heavy(self) -> bool:
+        """Whether every batch size takes much memory."""
+        return self.network.bytes > LARGE and not self.on_card
+
     def sizes(self, card: Card, device: Device, choice: Choice | None) -> tuple[int, ...]:
         """Batch sizes to cut into, falling to 1."""
         batch = device.batch or (choice.batch if choice else 1)
@@ -92,7 +95,7 @@ class Plan:
             batch = self.network.abreast
         if not batch:
             return card.batches
-        if self.network.bytes > LARGE and not self.on_card:
+        if self.heavy:
             return (batch, 1) if batch > 1 else (1,)
         halves = {max(1, batch >> k) for k in range(batch.bit_length())}
         return tuple(sorted(halves, reverse=True))
@@ -100,7 +103,8 @@ class Plan:
     def cost(self, card: Card, sizes: tuple[int, ...]) -> int:
         """Bytes of memory that it will take, estimated."""
         numbers = sum(math.prod(max(d, 0) for d in t.shape) for t in (*card.inputs, *card.outputs))
-        copies = 1 if self.on_card else len(sizes)  # what a card holds serves every batch size
+        # What a card holds serves every batch size; of heavy ones mostly a single one is used.
+        copies = 1 if self.on_card or self.heavy else len(sizes)
         files = self.network.bytes * copies + (self.source.bytes if self.source else 0)
         return int(budget.COPIES * files + 4 * budget.LAYERS * numbers * sizes[0])
 
@@ -115,7 +119,7 @@ def plan(card: Card, setup: Setup) -> Plan:
     path = setup.store.locate(card)[card.network.name]
     checksum = card.network.sha256 or setup.store.digest(card.network)
     kept = setup.store.home / "compiled"
-    small = path.stat().st_size < SMALL  # a card may not know the size
+    small = path.stat().st_size < engines.SMALL  # a card may not know the size
     threads, abreast = (1, min(ABREAST, setup.threads)) if small else (setup.threads, 1)
     graph = mend.Graph(path, None, (), True)
     if path.suffix not in (".tflite", ".xml"):

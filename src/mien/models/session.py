@@ -22,7 +22,7 @@ from mien.models.engine import Call, Candidate, Engine
 from mien.models.fit import ADVICE, Fit, MismatchError, fit, rows, same_shape
 from mien.models.later import Later, Proof, Work, tried
 from mien.models.later_child import Child
-from mien.models.plan import BOOK, LARGE, PLACE, Plan, Setup, plan
+from mien.models.plan import BOOK, PLACE, Plan, Setup, plan
 from mien.models.store import AGAIN
 from mien.models.tally import Tally
 from mien.types import Array, Float32
@@ -360,11 +360,12 @@ class Session:
             maker.outputs if maker else {},
         )
         self._fit = fits
-        size = self._sizes()[0]
-        call = engine.prepare(size)
+        sizes = self._sizes()
+        waits = len(sizes) > 1 and ours.heavy  # until it is seen which size is used
+        ready = {} if waits else {(False, sizes[0], False): [engine.prepare(sizes[0])]}
         give_back()  # what reading and packing the weights has left over
         with self._lock:
-            self._idle[False, size, False] = [call]
+            self._idle.update(ready)
             self._loaded = (candidate, engine)
         self._label = engine.label
         if self._choice is not None:
@@ -392,6 +393,7 @@ class Session:
             found = replace(found, batch=batch, ms=ms)
         self._choice = replace(found, label=engine.label)
         self._setup.book.add(ours.facts, self._choice, PLACE)
+        engines.discard(ours.network, {trial.candidate for trial in trials} - {found.candidate})
         sizes = self._sizes()
         if len(sizes) > 1:  # it now takes more memory than it was let in with
             self.unload()
@@ -407,13 +409,11 @@ class Session:
         self, ours: Plan, engine: Engine, found: Choice, samples: list[Mapping[str, Array]]
     ) -> tuple[int, float]:
         """Rows at once, and milliseconds a row."""
-        counts = choosing.CARD_BATCHES if ours.on_card else choosing.BATCHES
+        counts = choosing.batches(ours.on_card, ours.heavy)
         most, fits = max(counts), self._fitted()
         sizes = ours.sizes(self.card, self._setup.device, replace(found, batch=most))
-        # Rows that do not fill a batch need the network compiled for one as well: of a large one that is a
-        # second copy of its weights, for a gain of 6 to 10 % at most (measured). A card keeps one copy.
         beside = found.engine == "openvino" and ours.network.abreast > 1
-        if fits.bare or beside or (ours.network.bytes > LARGE and not ours.on_card):
+        if fits.bare or beside:
             return 1, found.ms
         if ours.cost(self.card, sizes) > self._setup.budget.limit or not engine.joins(most):
             return 1, found.ms
