@@ -218,3 +218,19 @@ def test_it_is_tried_for_large_networks_that_tolerate_an_error(tmp_path: Path) -
 def network_of(folder: Path) -> Network:
     folder.mkdir()
     return network(folder, 16, 8)
+
+
+def test_a_row_left_over_runs_on_what_was_compiled_for_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large network's second copy of the weights is for those who have single rows only."""
+    monkeypatch.setattr(engine_openvino, "KEPT_BYTES", 0)
+    made = replace(network(tmp_path), threads=2)
+    x = np.random.default_rng(5).standard_normal((2, 128, 32, 32)).astype(np.float32)
+    alone = OpenVino(made, PLAIN)
+    wanted = np.concatenate([answers(alone, x[:1]), answers(alone, x[1:])])
+    engine = OpenVino(made, PLAIN)
+    np.testing.assert_allclose(answers(engine, x), wanted, atol=1e-5)
+    monkeypatch.setattr(engine, "_built", lambda *_: pytest.fail("compiled again"))
+    for k in range(2):
+        np.testing.assert_allclose(answers(engine, x[k : k + 1]), wanted[k : k + 1], atol=1e-5)

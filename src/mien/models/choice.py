@@ -28,7 +28,7 @@ GAIN = 0.03
 BATCHES = (4, 2)
 """Numbers of rows that are tried on the processor."""
 HEAVY_BATCHES = (2,)
-"""Of large networks on the processor, whose layers take much memory, too."""
+"""Of large networks on the processor, whose layers take much memory."""
 CARD_BATCHES = (8, 4)
 """Numbers of rows that are tried on a graphics card, which one row leaves mostly idle."""
 THREADS = 0.2

@@ -178,19 +178,3 @@ def singly(call: Call, batch: int, undivided: frozenset[str], most: int = 1) -> 
         return {name: join([result[name] for result in results]) for name in results[0]}
 
     return rows
-
-
-def filled(call: Call, batch: int, undivided: frozenset[str]) -> Call:
-    """A call for one row out of one for more: the row takes all places.
-
-    Args:
-        call: Takes `batch` rows.
-        batch: Rows that it takes.
-        undivided: Inputs without a batch axis.
-    """
-
-    def row(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        given = {n: a if n in undivided else np.repeat(a, batch, axis=0) for n, a in inputs.items()}
-        return {name: array[:1] for name, array in call(given).items()}
-
-    return row

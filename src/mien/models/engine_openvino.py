@@ -25,7 +25,6 @@ from mien.models.engine import (
     Port,
     Precision,
     assigned,
-    filled,
     singly,
     whole,
 )
@@ -37,6 +36,10 @@ if TYPE_CHECKING:
 
 KEPT_BYTES = 64_000_000
 """What is compiled from larger files is not kept: it takes their size on disk, and a second to make anew."""
+
+PAIR = 2
+"""Rows of a large network side by side: on half of the threads each they wait less for each other than all
+threads do for the slowest in every layer, while decoder and encoder take turns with them."""
 
 Options: TypeAlias = Mapping[str, str | int | bool]
 """Property of OpenVINO to its value."""
@@ -99,6 +102,7 @@ class OpenVino:
         self._network = network
         self._precision, self._way = candidate.precision, candidate.way
         self._own = _own(network, candidate)
+        self._threads = candidate.threads or network.threads
         has = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if _CAPABILITY[candidate.precision] not in has:
             raise RuntimeUnavailable(
@@ -109,7 +113,7 @@ class OpenVino:
         self._options: Options = {
             "INFERENCE_PRECISION_HINT": candidate.precision,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": candidate.threads or network.threads,
+            "INFERENCE_NUM_THREADS": self._threads,
             # Bound to its core a thread waits for the decoder's there while other cores are free.
             "ENABLE_CPU_PINNING": False,
         }
@@ -137,12 +141,11 @@ class OpenVino:
 
     def prepare(self, batch: int) -> Call:
         """An infer request of its own for this batch size, or one a row where they run side by side."""
-        if 1 < batch <= self._network.abreast:
-            return self._abreast(batch)
-        wide = next((size for size, compiled in self._compiled.items() if size > 1 and compiled), 0)
-        if batch == 1 and wide and self._large and 1 not in self._compiled:
-            # A second copy of the weights, for the row that is left over now and then.
-            return filled(self.prepare(wide), wide, self._whole)
+        streams = self._streams(batch)
+        if batch == 1 and self._wide is not None and self._large and 1 not in self._compiled:
+            streams = PAIR  # a row left over now and then does not need a second copy of the weights
+        if streams:
+            return self._abreast(batch, streams)
         compiled = self._compile(batch)
         if compiled is None:
             return singly(self.prepare(1), batch, self._whole)
@@ -158,11 +161,17 @@ class OpenVino:
 
         return call
 
-    def _abreast(self, batch: int) -> Call:
-        """Rows side by side, each on a thread of its own."""
+    def _streams(self, batch: int) -> int:
+        """How many rows are under way at once; 0 where as many are not run side by side."""
+        if self._large:
+            return PAIR if batch == PAIR <= self._threads else 0
+        return self._network.abreast if 1 < batch <= self._network.abreast else 0
+
+    def _abreast(self, batch: int, streams: int) -> Call:
+        """Rows side by side, each on threads of its own."""
         if self._wide is None:
-            count = self._network.abreast
-            own = {**self._options, "INFERENCE_NUM_THREADS": count, "NUM_STREAMS": count}
+            threads = self._threads if self._large else streams
+            own = {**self._options, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": streams}
             self._wide = self._restored(1, own) if self._keeps else None
             self._wide = self._wide or self._built(1, own)
         if self._wide is None:
@@ -189,13 +198,13 @@ class OpenVino:
 
     def joins(self, batch: int) -> bool:
         """Whether it sees that many rows at once, or side by side; compiles for them."""
-        if 1 < batch <= self._network.abreast:
-            return True
-        return self._compile(batch) is not None
+        return bool(self._streams(batch)) or self._compile(batch) is not None
 
     def keep(self, sizes: Sequence[int]) -> None:
         """Let go of what was compiled for other batch sizes."""
         self._compiled = {size: c for size, c in self._compiled.items() if c is None or size in sizes}
+        if not any(self._streams(size) for size in sizes):
+            self._wide = None
 
     @property
     def _keeps(self) -> bool:
@@ -223,8 +232,7 @@ class OpenVino:
             return None  # compiled anew, then replaced
 
     def _kept_name(self, batch: int) -> str:
-        threads = self._options["INFERENCE_NUM_THREADS"]
-        return f"{self._network.path.name}.{batch}.{threads}.{self._suffix}"
+        return f"{self._network.path.name}.{batch}.{self._threads}.{self._suffix}"
 
     @property
     def _suffix(self) -> str:

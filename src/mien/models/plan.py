@@ -15,6 +15,7 @@ from mien.models.card import Card
 from mien.models.choice import Book, Choice
 from mien.models.engine import Candidate, Network
 from mien.models.engine_onnxruntime import Evaluator
+from mien.models.engine_openvino import PAIR
 from mien.models.store import Store
 from mien.settings import Device
 
@@ -88,11 +89,18 @@ class Plan:
         """Whether every batch size takes much memory."""
         return self.network.bytes > LARGE and not self.on_card
 
+    @property
+    def beside(self) -> int:
+        """Rows that OpenVINO runs side by side; 0 where it does not."""
+        if self.heavy:
+            return PAIR if self.network.threads >= PAIR else 0
+        return self.network.abreast if self.network.abreast > 1 else 0
+
     def sizes(self, card: Card, device: Device, choice: Choice | None) -> tuple[int, ...]:
         """Batch sizes to cut into, falling to 1."""
         batch = device.batch or (choice.batch if choice else 1)
-        if self.network.abreast > 1 and choice and choice.engine == "openvino" and not device.batch:
-            batch = self.network.abreast
+        if choice and choice.engine == "openvino" and not device.batch:
+            batch = self.beside or batch
         if not batch:
             return card.batches
         if self.heavy:

@@ -412,8 +412,7 @@ class Session:
         counts = choosing.batches(ours.on_card, ours.heavy)
         most, fits = max(counts), self._fitted()
         sizes = ours.sizes(self.card, self._setup.device, replace(found, batch=most))
-        beside = found.engine == "openvino" and ours.network.abreast > 1
-        if fits.bare or beside:
+        if fits.bare or (found.engine == "openvino" and ours.beside):
             return 1, found.ms
         if ours.cost(self.card, sizes) > self._setup.budget.limit or not engine.joins(most):
             return 1, found.ms
