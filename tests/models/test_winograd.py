@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from openvino import opset13 as op
 
-from mien.errors import RuntimeUnavailable
-from mien.models import engine_openvino, engines, winograd
+from mien.models import choice, engine_openvino, engines, winograd
 from mien.models.card import Tensor
-from mien.models.engine import WINOGRAD, Candidate, Network, Precision
+from mien.models.engine import WINOGRAD, Candidate, Inapplicable, Network, Precision
 from mien.models.engine_openvino import OpenVino
 from mien.models.engines import Machine
 from mien.settings import Device
@@ -198,8 +197,13 @@ def test_a_broken_kept_file_is_made_again(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_network_without_such_convolutions_says_so(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeUnavailable, match="no convolution for which Winograd's way pays"):
-        OpenVino(network(tmp_path, 16, 8), QUICK)
+    made = network(tmp_path, 16, 8)
+    with pytest.raises(Inapplicable, match="no convolution for which Winograd's way pays"):
+        OpenVino(made, QUICK)
+    x = {"x": np.ones((1, 16, 8, 8), np.float32)}
+    best, trials = choice.compare((PLAIN, QUICK), lambda c: OpenVino(made, c).prepare(1), [x], 0.01)
+    assert [trial.candidate for trial in trials] == [PLAIN]  # it is no failure that has to be told
+    assert best == trials[0]
 
 
 def test_it_is_tried_for_large_networks_that_tolerate_an_error(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from mien.models import keep
-from mien.models.engine import WINOGRAD, Call, Candidate, EngineName, Precision
+from mien.models.engine import WINOGRAD, Call, Candidate, EngineName, Inapplicable, Precision
 from mien.models.stopwatch import Stopwatch
 from mien.types import Array
 
@@ -115,6 +115,8 @@ def compare(
     for candidate in candidates:
         try:
             results, ms = timed(prepare(candidate), rows)
+        except Inapplicable:
+            continue
         except Exception as failure:  # engines have classes of their own; another one may do
             problem = str(failure)
             trials.append(Trial(candidate.engine, candidate.precision, problem=problem, way=candidate.way))

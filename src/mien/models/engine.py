@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from mien.errors import RuntimeUnavailable
 from mien.images.operations import is_tensor, namespace
 from mien.models.card import Tensor
 from mien.types import Array
@@ -59,6 +60,10 @@ class Candidate:
 
     def __str__(self) -> str:
         return f"{self.engine} {self.precision} {self.way}".rstrip()
+
+
+class Inapplicable(RuntimeUnavailable):
+    """A way to run a network that makes no difference to this one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from mien.models.engine import (
     WINOGRAD,
     Call,
     Candidate,
+    Inapplicable,
     Network,
     Port,
     Precision,
@@ -284,7 +285,7 @@ class OpenVino:
         if not (self._shaped(model, -1) or self._shaped(model, 1)) or not winograd.rewrite(
             model, self._precision
         ):
-            raise RuntimeUnavailable(
+            raise Inapplicable(
                 self._network.name,
                 "it has no convolution for which Winograd's way pays",
                 "Leave out the way.",

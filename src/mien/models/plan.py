@@ -48,6 +48,9 @@ class Setup:
         self.book = Book(store.home / BOOK)
         self.turn = threading.Lock()
         """Held while something is measured: one at a time, so that they do not slow each other down."""
+        self.floor = threading.Lock()
+        """Held while a heavy network computes on the processor: one keeps all threads busy, and a second call
+        would take its memory besides."""
         self._looking = threading.Lock()
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -46,11 +46,11 @@ class Session:
         # Two locks: the gate is held while loading and choosing, and taken before anything else.
         self._gate = threading.Lock()
         self._lock = threading.Lock()
+        self._turn: AbstractContextManager[object] = nullcontext()
         self._plan: Plan | None = None
         self._fit: Fit | None = None
         self._choice: Choice | None = None
-        self._held = False
-        self._closed = False
+        self._held = self._closed = False
         self._loaded: tuple[Candidate, Engine] | None = None
         self._maker: Engine | None = None
         self._idle: dict[tuple[bool, int, bool], list[Call]] = {}
@@ -231,12 +231,13 @@ class Session:
     ) -> dict[str, Array]:
         """Run all rows, in batches of these sizes."""
         undivided = self._fitted().undivided
-        parts = [
-            self._step(
-                {n: a if n in undivided else a[start:end] for n, a in given.items()}, end - start, maker
-            )
-            for start, end in chunks(count, sizes, not maker and self._pads())
-        ]
+        with self._turn:
+            parts = [
+                self._step(
+                    {n: a if n in undivided else a[start:end] for n, a in given.items()}, end - start, maker
+                )
+                for start, end in chunks(count, sizes, not maker and self._pads())
+            ]
         join = namespace(next(iter(parts[0].values()))).concat
         return {name: join([part[name] for part in parts]) for name in parts[0]}
 
@@ -296,6 +297,7 @@ class Session:
     def _planned(self) -> Plan:
         if self._plan is None:
             self._plan = plan(self.card, self._setup)
+            self._turn = self._setup.floor if self._plan.heavy else nullcontext()
             found, taken = self._plan.candidates, None
             if self._plan.folder is not None:
                 taken = Book(self._plan.folder / BOOK).find(self._plan.facts)

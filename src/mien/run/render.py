@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
@@ -132,6 +133,7 @@ class Renderer:
         self._card, self._stay = place_of(parts, runtime), stay
         self.carried = 0
         """Faces that networks did not make so far (`swap.every`)."""
+        self._lock = threading.Lock()
 
     def __call__(self, some: Sequence[Frame]) -> Sequence[Frame]:
         """Change the faces in these frames."""
@@ -141,8 +143,14 @@ class Renderer:
             return some
         if self._card:
             return self._on_card(some, found)
-        self.carried += change(self._runtime, found, self._timed)  # with networks there is one worker
+        self._change(found)
         return some
+
+    def _change(self, found: Sequence[Patch]) -> None:
+        """Change faces, and count those that were carried."""
+        carried = change(self._runtime, found, self._timed)
+        with self._lock:
+            self.carried += carried
 
     def _on_card(self, some: Sequence[Frame], found: Sequence[Patch]) -> Sequence[Frame]:
         """The same on a graphics card: those frames that have a face go up, if they are not there."""
@@ -150,7 +158,7 @@ class Renderer:
             seen = {p.frame.index: p.frame for p in found}
             up = {k: f if _there(f) else operations.to_device(f, self._card) for k, f in seen.items()}
             moved = [replace(patch, frame=up[patch.frame.index]) for patch in found]
-        self.carried += change(self._runtime, moved, self._timed)
+        self._change(moved)
         if self._stay:
             return [up.get(frame.index, frame) for frame in some]
         with self._timed("download"):
@@ -187,7 +195,8 @@ def render(
     with the first face that it sees, which may be late in the clip. With `between`, pictures are made between
     frames, for a rate above theirs, in one lane. `engine` decodes; what it leaves on a card stays there until
     it is encoded. `most` is how many lanes there may be. Each lane holds at most twice `max(DEPTH, batch)`
-    frames, twice `batch`, and two; one batch, or two more than there are workers, is between them.
+    frames, twice `batch`, and two; one batch where there is one worker, else two more than there are workers,
+    are between them.
 
     Returns:
         How many faces were carried from other frames.
@@ -214,8 +223,7 @@ def render(
     work = Renderer(parts, tracks, runtime, clock.stage, stay=not between)
     batch = together(parts, device, place_of(parts, runtime))
     depth = max(DEPTH, batch)
-    # Networks use every thread themselves; the mesh swapper one.
-    workers = 1 if batch > 1 else max(1, count // 4)
+    workers = _workers(batch, count, place_of(parts, runtime))
     ends = sorted({n for segment in missing for n in (segment.start, segment.end)})
     meter, done, bell = Meter("render", len(film), resumed), resumed, Bell()
     tween = Tween(made, film.index, film.clip, missing, tracks.shots, clock.stage) if between else None
@@ -266,6 +274,13 @@ def render(
         yield Warned(str(made.output), text)
     yield from (Warned(str(film.clip.path), text) for text in told)
     return work.carried
+
+
+def _workers(batch: int, threads: int, card: str) -> int:
+    """Threads that change frames: networks use every processor thread, while one blends the faces before."""
+    if batch == 1:
+        return max(1, threads // 4)
+    return 1 if card or threads == 1 else 2
 
 
 def _times(film: Footage, made: EncodePlan, between: bool) -> Callable[[Segment], Schedule]:
