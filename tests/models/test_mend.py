@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import NodeProto, numpy_helper
 
 from mien.errors import ModelError
 from mien.models import graph_file, mend, mend_half, mend_proof
@@ -87,6 +87,28 @@ def test_styles_scale_the_smaller_picture(tmp_path: Path) -> None:
     (resize,) = (node for node in network.nodes if node.op_type == "Resize")
     (taker,) = network.consumers()[resize.output[0]]
     assert taker.op_type == "Conv"
+
+
+def test_a_bias_does_not_lie_next_to_the_noise(tmp_path: Path) -> None:
+    """Engines join sums of constants: into a number for every pixel of every channel."""
+    _, graph = mended(standins.generator(), tmp_path)
+    network = graph_file.read(graph.network)
+    producers = network.producers()
+
+    def constant(node: NodeProto) -> tuple[int, ...]:
+        arrays = [network.constants[name] for name in node.input if name in network.constants]
+        return arrays[0].shape if arrays else ()
+
+    sums = [node for node in network.nodes if node.op_type == "Add"]
+    noises = [node for node in sums if constant(node)[:2] == (1, 1) and constant(node)[2:] != (1, 1)]
+    assert len(noises) == 2
+    for noise in noises:
+        (taker,) = network.consumers()[noise.output[0]]
+        assert taker.op_type == "LeakyRelu"
+        scale = producers[noise.input[0]]
+        shifted = producers[scale.input[0]]
+        assert (scale.op_type, shifted.op_type) == ("Mul", "Add")
+        assert producers[shifted.input[1]].op_type == "Div"
 
 
 def test_a_modulated_convolution_is_the_formula(tmp_path: Path) -> None:

@@ -115,11 +115,12 @@ def let_go(path: Path) -> None:
     advise = getattr(ctypes.CDLL(None), "madvise", None) if sys.platform == "linux" else None
     if advise is None:
         return
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/maps").read_text().splitlines():
-            where, *_, name = line.split(maxsplit=5)
-            if name == str(path):
-                start, end = (int(n, 16) for n in where.split("-"))
+    with contextlib.suppress(OSError, ValueError):
+        wanted = os.fsencode(path.resolve())
+        for line in Path("/proc/self/maps").read_bytes().split(b"\n"):
+            where, *_, name = line.split(maxsplit=5) or [b""]
+            if name == wanted:
+                start, end = (int(n, 16) for n in where.split(b"-"))
                 advise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
 import sys
 import tempfile
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     import openvino as ov
 
 KEPT_BYTES = 64_000_000
-"""What is compiled from larger files is not kept: it takes their size on disk, and a second to make anew."""
+"""What is compiled from larger files is not kept, only what it is compiled from: it takes their size on disk,
+and a second to make anew."""
 
 PAIR = 2
 """Rows of a large network side by side: on half of the threads each they wait less for each other than all
@@ -101,7 +103,7 @@ class OpenVino:
             ) from error
         self._core = _core()
         self._network = network
-        self._precision, self._way = candidate.precision, candidate.way
+        self._precision, self._way, self._ending = candidate.precision, candidate.way, _suffix(candidate)
         self._own = _own(network, candidate)
         self._threads = candidate.threads or network.threads
         has = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -124,8 +126,10 @@ class OpenVino:
         self._stamp = (
             f"{openvino.__version__} {device} {sorted(self._options.items())}{rules} {network.stamp}"
         )
+        self._own_stamp = f"{openvino.__version__}{rules} {network.stamp}"
         self._compiled: dict[int, ov.CompiledModel | None] = {}
         self._wide: ov.CompiledModel | None = None
+        self._paired = False
         first = self._restored(1) if self._keeps else None
         self._compiled |= {} if first is None else {1: first}
         source = self._read() if first is None else first
@@ -137,14 +141,14 @@ class OpenVino:
             n: _port(p) for n, p in zip(self._names[1], source.outputs, strict=True)
         }
         self._whole = whole(network, self._names[0])
-        self.label = f"OpenVINO {_version(openvino)} CPU {candidate.precision}"
-        self.label += f" {WINOGRAD}" if candidate.way == WINOGRAD else ""
+        word = f"{WINOGRAD} " if candidate.way == WINOGRAD else ""
+        self.label = f"OpenVINO {_version(openvino)} {word}CPU {candidate.precision}"
 
     def prepare(self, batch: int) -> Call:
         """An infer request of its own for this batch size, or one a row where they run side by side."""
-        streams = self._streams(batch)
-        if batch == 1 and self._wide is not None and self._large and 1 not in self._compiled:
-            streams = PAIR  # a row left over now and then does not need a second copy of the weights
+        # A row left over from pairs runs as they do: in other threads some layers round differently, and it
+        # would take a second copy of the weights.
+        streams = PAIR if batch == 1 and self._paired else self._streams(batch)
         if streams:
             return self._abreast(batch, streams)
         compiled = self._compile(batch)
@@ -204,6 +208,7 @@ class OpenVino:
     def keep(self, sizes: Sequence[int]) -> None:
         """Let go of what was compiled for other batch sizes."""
         self._compiled = {size: c for size, c in self._compiled.items() if c is None or size in sizes}
+        self._paired = self._large and any(size == PAIR == self._streams(size) for size in sizes)
         if not any(self._streams(size) for size in sizes):
             self._wide = None
 
@@ -233,12 +238,7 @@ class OpenVino:
             return None  # compiled anew, then replaced
 
     def _kept_name(self, batch: int) -> str:
-        return f"{self._network.path.name}.{batch}.{self._threads}.{self._suffix}"
-
-    @property
-    def _suffix(self) -> str:
-        """Precision and way, as the names of files have them."""
-        return f"{self._precision}.{WINOGRAD}" if self._way == WINOGRAD else self._precision
+        return f"{self._network.path.name}.{batch}.{self._threads}.{self._ending}"
 
     def _built(self, batch: int, options: Options | None = None) -> ov.CompiledModel | None:
         """Compile, and keep the result of a small file where the folder can be written."""
@@ -268,14 +268,14 @@ class OpenVino:
         network, kept = self._network, self._own
         if kept is None:
             return self._rewritten(self._parsed(network.path))
-        if keep.read(kept.with_suffix(".stamp"), self._stamp) is not None:
-            with contextlib.suppress(ModelError):  # broken, or just deleted by another process
+        if keep.read(kept.with_suffix(".stamp"), self._own_stamp) is not None:
+            with contextlib.suppress(ModelError):  # broken, or deleted by another process
                 return self._parsed(kept)
         model = self._rewritten(self._parsed(network.path))
-        if not self._saved(model, kept):
-            return model
-        del model
-        return self._parsed(kept)
+        if self._saved(model, kept):
+            with contextlib.suppress(ModelError):
+                return self._parsed(kept)
+        return model
 
     def _rewritten(self, model: ov.Model) -> ov.Model:
         """The same, with fewer multiplications where the way says so."""
@@ -297,6 +297,7 @@ class OpenVino:
         from openvino import save_model
 
         try:
+            path.with_suffix(".stamp").unlink(missing_ok=True)  # it does not speak for what is half new
             with tempfile.TemporaryDirectory(prefix="fetch-", dir=path.parent) as scratch:
                 part = Path(scratch) / path.name
                 save_model(model, part, compress_to_fp16=self._precision != "f32")
@@ -304,12 +305,15 @@ class OpenVino:
                     part.with_suffix(suffix).replace(path.with_suffix(suffix))
         except (OSError, RuntimeError):
             return False
-        keep.write(path.with_suffix(".stamp"), self._stamp, b"")
+        keep.write(path.with_suffix(".stamp"), self._own_stamp, b"")
         return True
 
     def _parsed(self, path: Path) -> ov.Model:
-        with path.open("rb") as file:
-            start = file.read(64).lstrip()
+        try:
+            with path.open("rb") as file:
+                start = file.read(64).lstrip()
+        except OSError as error:
+            raise self._unusable("read", error) from error
         # What is neither is handed to one reader after the other, some of which write to the terminal.
         if (path.suffix == ".tflite" and start[4:8] != b"TFL3") or (
             path.suffix == ".xml" and start[:1] != b"<"
@@ -359,13 +363,18 @@ class OpenVino:
 
 
 def discard(network: Network, candidate: Candidate) -> None:
-    """Delete what was kept of a large network; it is made anew when it is wanted."""
-    own = _own(network, candidate)
-    if own is None:
-        return
-    for suffix in (".stamp", ".xml", ".bin"):
+    """Delete what was kept of a way to run a network; it is made anew when it is wanted."""
+    own, name = _own(network, candidate), glob.escape(network.path.name)
+    kept = [own.with_suffix(suffix) for suffix in (".stamp", ".xml", ".bin")] if own else []
+    threads = candidate.threads or network.threads
+    for path in (*kept, *network.kept.glob(f"{name}.*.{threads}.{_suffix(candidate)}")):
         with contextlib.suppress(OSError):
-            own.with_suffix(suffix).unlink()
+            path.unlink()
+
+
+def _suffix(candidate: Candidate) -> str:
+    """Precision and way, as the names of what is kept have them."""
+    return f"{candidate.precision}.{WINOGRAD}" if candidate.way == WINOGRAD else candidate.precision
 
 
 def _own(network: Network, candidate: Candidate) -> Path | None:

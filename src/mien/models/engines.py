@@ -152,7 +152,9 @@ def candidates(card: Card, network: Network, device: Device, here: Machine) -> t
     )
     if "cuda" in engines and here.computing:
         found += _ways({c.precision for c in found if c.engine == "cuda"}, exact or asked == "f32")
-    if network.is_onnx and network.bytes >= SMALL and card.tolerance > 0 and not card.engine:
+    # What is asked for in sixteen bits is compared with nothing but itself.
+    free = card.tolerance > 0 and not card.engine and device.precision in ("auto", "f32")
+    if network.is_onnx and network.bytes >= SMALL and free:
         found += tuple(Candidate(c.engine, c.precision, WINOGRAD) for c in found if _filters(c))
     if engines == ("openvino",) and network.abreast >= MANY:
         found += tuple(Candidate(c.engine, c.precision, f"{FEW} threads") for c in found)

@@ -67,7 +67,7 @@ def rewrite(network: Network) -> int:
     _fold_numbers(network, work.weights)
     _scale_before_resizing(network, work.entrances)
     network.prune()
-    _bias_before_scale(network, work.weights)
+    _bias_before_scale(network, work.scaled)
     network.order()
     return len(work.weights)
 
@@ -92,6 +92,8 @@ class _Rewriting:
         """Weights of the convolutions that were rewritten."""
         self.entrances: set[str] = set()
         """Their scaled inputs."""
+        self.scaled: set[str] = set()
+        """Their results that are scaled by what is never 0."""
 
     def shape(self, name: str) -> tuple[int, ...]:
         shape = self.ports[name].static if name in self.ports else None
@@ -164,8 +166,17 @@ class _Rewriting:
                 wide = self._emit(new, "Reshape", [bias, self.network.ints(1, -1, *flat)])
                 y = self._emit(new, "Add", [y, wide])
             new[-1].output[0] = node.output[0]
+            if not bias and all(f.divides or self._demodulates(f.name) for f in sides[1]):
+                self.scaled.add(node.output[0])
         self.weights.add(weight)
         return new
+
+    def _demodulates(self, name: str) -> bool:
+        """Whether a factor is one over something, or a root, perhaps in another shape."""
+        node = self.producers.get(name)
+        while node is not None and node.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Identity"):
+            node = self.producers.get(node.input[0])
+        return node is not None and node.op_type in ("Reciprocal", "Div", "Pow", "Sqrt")
 
     def squares(self, node: NodeProto) -> list[NodeProto]:
         """A sum over the squares of modulated weights as a product with a matrix; empty where it is none."""
@@ -334,7 +345,7 @@ def _convolution(
     return None
 
 
-def _bias_before_scale(network: Network, weights: set[str]) -> None:
+def _bias_before_scale(network: Network, scaled: set[str]) -> None:
     """Add a bias, as a share of the scale, before what a rewritten convolution gives is scaled.
 
     Next to the noise, a constant for every pixel, it would become one with it in engines that join sums of
@@ -342,24 +353,24 @@ def _bias_before_scale(network: Network, weights: set[str]) -> None:
     """
     consumers, given = network.consumers(), network.given()
 
-    def next_one(node: NodeProto | None, kind: str) -> tuple[NodeProto | None, str]:
-        """What alone takes the result of a node, and what it takes besides."""
+    def next_sum(node: NodeProto | None) -> tuple[NodeProto | None, str]:
+        """The sum that alone takes the result of a node, and what it adds."""
         taken = consumers.get(node.output[0], []) if node is not None else []
-        if node is None or len(taken) != 1 or taken[0].op_type != kind or node.output[0] in given:
+        if node is None or len(taken) != 1 or taken[0].op_type != "Add" or node.output[0] in given:
             return None, ""
         other = [name for name in taken[0].input if name != node.output[0]]
         return (taken[0], other[0]) if len(other) == 1 else (None, "")
 
-    for conv in [node for node in network.nodes if node.op_type == "Conv" and node.input[1] in weights]:
-        scale, code = next_one(conv, "Mul")
-        noise, texture = next_one(scale, "Add")
-        bias, level = next_one(noise, "Add")
-        if scale is None or noise is None or bias is None or code in network.constants:
+    for scale in [node for node in network.nodes if node.op_type == "Mul" and node.output[0] in scaled]:
+        noise, texture = next_sum(scale)
+        bias, level = next_sum(noise)
+        if noise is None or bias is None:
             continue
         if not _for_pixels(network.constants.get(texture)) or not _for_channels(network.constants.get(level)):
             continue
+        picture, code = scale.input
         share = network.node("Div", [level, code])
-        shifted = network.node("Add", [conv.output[0], share.output[0]])
+        shifted = network.node("Add", [picture, share.output[0]])
         scale.input[:] = [shifted.output[0], code]
         noise.output[0] = bias.output[0]
         network.nodes.remove(bias)

@@ -38,12 +38,14 @@ class Setup:
         store: Where model files come from.
         threads: Processor threads that a network may use.
         device: What was asked for.
+        singly: Whether frames come one at a time, as in a preview.
     """
 
-    def __init__(self, store: Store, threads: int, device: Device) -> None:
+    def __init__(self, store: Store, threads: int, device: Device, singly: bool = False) -> None:
         self.store = store
         self.threads = threads
         self.device = device
+        self.singly = singly
         self.budget = Budget(device.memory * 1_000_000)
         self.book = Book(store.home / BOOK)
         self.turn = threading.Lock()
@@ -81,6 +83,8 @@ class Plan:
     """What takes long to be made, and may then be better than all of them."""
     folder: Path | None = None
     """Where that is kept."""
+    singly: bool = False
+    """Whether rows come one at a time, and soon matters more than many."""
 
     @property
     def on_card(self) -> bool:
@@ -95,8 +99,8 @@ class Plan:
     @property
     def beside(self) -> int:
         """Rows that OpenVINO runs side by side; 0 where it does not."""
-        if self.heavy:
-            return PAIR if self.network.threads >= PAIR else 0
+        if self.heavy:  # where there are more threads it is measured
+            return PAIR if self.network.threads == PAIR else 0
         return self.network.abreast if self.network.abreast > 1 else 0
 
     def sizes(self, card: Card, device: Device, choice: Choice | None) -> tuple[int, ...]:
@@ -107,15 +111,15 @@ class Plan:
         if not batch:
             return card.batches
         if self.heavy:
-            return (batch, 1) if batch > 1 else (1,)
+            return (batch, 1) if batch > 1 and (device.batch or not self.singly) else (1,)
         halves = {max(1, batch >> k) for k in range(batch.bit_length())}
         return tuple(sorted(halves, reverse=True))
 
     def cost(self, card: Card, sizes: tuple[int, ...]) -> int:
         """Bytes of memory that it will take, estimated."""
         numbers = sum(math.prod(max(d, 0) for d in t.shape) for t in (*card.inputs, *card.outputs))
-        # What a card holds serves every batch size; of heavy ones mostly a single one is used.
-        copies = 1 if self.on_card or self.heavy else len(sizes)
+        # What a card holds serves every batch size, what is made for pairs single rows, too.
+        copies = 1 if self.on_card or (self.heavy and sizes[0] == PAIR) else len(sizes)
         files = self.network.bytes * copies + (self.source.bytes if self.source else 0)
         return int(budget.COPIES * files + 4 * budget.LAYERS * numbers * sizes[0])
 
@@ -163,7 +167,7 @@ def plan(card: Card, setup: Setup) -> Plan:
     source, folder = network(graph.source) if graph.source else None, None
     if later is not None:
         folder = tensorrt.folder(main, later)
-    return Plan(main, source, found, facts, graph.notes, later, folder)
+    return Plan(main, source, found, facts, graph.notes, later, folder, setup.singly)
 
 
 def _torch(found: tuple[Candidate, ...], here: engines.Machine) -> str:

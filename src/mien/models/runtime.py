@@ -29,6 +29,7 @@ class Runtime:
         store: Where model files come from; None for the default store.
         cards: What there is to load; None for this machine's catalogue.
         device: Engine, precision, batch size and memory that were asked for.
+        singly: Whether frames come one at a time and each is waited for, as in previews, live and pictures.
     """
 
     def __init__(
@@ -37,12 +38,13 @@ class Runtime:
         store: Store | None = None,
         cards: Catalogue | None = None,
         device: Device | None = None,
+        singly: bool = False,
     ) -> None:
         self.threads = threads if threads > 0 else available_threads()
         self.store = store if store is not None else Store()
         self.catalogue = cards if cards is not None else catalogue.load(self.store.home)
         self.device = device if device is not None else Device()
-        self._setup = Setup(self.store, self.threads, self.device)
+        self._setup = Setup(self.store, self.threads, self.device, singly)
         self._sessions: dict[Card, Session] = {}
         self._lock = threading.Lock()
 

@@ -363,11 +363,11 @@ class Session:
         )
         self._fit = fits
         sizes = self._sizes()
-        waits = len(sizes) > 1 and ours.heavy  # until it is seen which size is used
-        ready = {} if waits else {(False, sizes[0], False): [engine.prepare(sizes[0])]}
+        engine.keep(sizes)
+        call = engine.prepare(sizes[0])
         give_back()  # what reading and packing the weights has left over
         with self._lock:
-            self._idle.update(ready)
+            self._idle[False, sizes[0], False] = [call]
             self._loaded = (candidate, engine)
         self._label = engine.label
         if self._choice is not None:

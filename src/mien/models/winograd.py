@@ -126,13 +126,14 @@ def _site(node: Node) -> _Site | None:
     """A convolution of 3 x 3 with constant weights and steps of one pixel; None for others."""
     weights = _constant(node.input_value(1).get_node())
     given, made = node.get_input_partial_shape(0), node.get_output_partial_shape(0)
-    if weights is None or weights.shape[2:] != (3, 3):
+    if weights is None or weights.shape[2:] != (3, 3) or node.get_element_type().get_type_name() != "f32":
         return None
     if any(shape.rank.is_dynamic or any(d.is_dynamic for d in list(shape)[2:]) for shape in (given, made)):
         return None
     said = node.get_attributes()
     begin = tuple(int(n) for n in said["pads_begin"])
-    if list(said["strides"]) != [1, 1] or list(said["dilations"]) != [1, 1] or not {*begin} <= {0, 1}:
+    plain = list(said["strides"]) == list(said["dilations"]) == [1, 1]
+    if not plain or not {*begin} <= {0, 1} or min(said["pads_end"]) < 0:
         return None
     (*_, rows, columns), (*_, high, wide) = (
         [d.get_length() if d.is_static else -1 for d in shape] for shape in (given, made)
@@ -141,10 +142,11 @@ def _site(node: Node) -> _Site | None:
 
 
 def _constant(node: Node) -> Array | None:
-    """What a node holds, perhaps in sixteen bits; None where it is computed."""
+    """What a node holds, perhaps in float16; None where it is computed, or of another type."""
     if node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
-    return np.asarray(node.get_data()) if node.get_type_name() == "Constant" else None
+    known = node.get_type_name() == "Constant" and node.get_element_type().get_type_name() in ("f32", "f16")
+    return np.asarray(node.get_data()) if known else None
 
 
 def _side(site: _Site, precision: Precision) -> int:

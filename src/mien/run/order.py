@@ -106,15 +106,19 @@ def order(job: Job, home: Path | None = None) -> Order:
     return Order(job, settings, known, home, used, roles, swappers, judges)
 
 
-def opened(order: Order) -> Generator[Event, None, Runtime]:
+def opened(order: Order, singly: bool = False) -> Generator[Event, None, Runtime]:
     """A runtime with every network that the job needs, seen to be usable; the caller closes it.
+
+    Args:
+        order: The job.
+        singly: As a `Runtime` has it.
 
     Raises:
         ModelError: A file cannot be had, or is not what its card says.
         RuntimeUnavailable: Nothing here runs it as asked.
     """
     store = yield from fetched(order.used, order.home)
-    runtime = Runtime(order.threads, store, order.known, order.settings.device)
+    runtime = Runtime(order.threads, store, order.known, order.settings.device, singly)
     try:
         for card in order.used:
             runtime.session(card)

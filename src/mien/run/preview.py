@@ -232,7 +232,8 @@ class Preview:
             raise JobError(", ".join(missing), "is not installed", "Get it first; see the models.")
         if self._runtime is None or self._runtime.device != asked.settings.device:
             self.unload()
-            self._runtime = Runtime(asked.threads, store, asked.known, asked.settings.device)
+            device = asked.settings.device
+            self._runtime = Runtime(asked.threads, store, asked.known, device, singly=True)
         return self._runtime
 
     def _judged(self, asked: Order, runtime: Runtime) -> None:

@@ -98,7 +98,7 @@ def made(
         for card in wanted.used:
             runtime.session(card)
     else:
-        runtime = yield from opened(wanted)
+        runtime = yield from opened(wanted, singly=True)
     try:
         cast = yield from prepared(wanted, runtime, clock)
         scene = Scene(asked, wanted, runtime, cast)

@@ -43,7 +43,7 @@ def swap(wanted: Order) -> Generator[Event, None, None]:
     _check(job, pictures, outputs)
     yield Started("", job.output.parent, len(pictures))
     done = faces = most = 0
-    with (yield from opened(wanted)) as runtime:
+    with (yield from opened(wanted, singly=True)) as runtime:
         cast = yield from prepared(wanted, runtime, clock)
         meter = Meter("pictures", len(pictures))
         for number, (picture, output) in enumerate(zip(pictures, outputs, strict=True), 1):
