@@ -22,6 +22,7 @@ from mien.media.layouts import LAYOUTS
 from mien.run import live as live_
 from mien.run import scene
 from mien.run.live import Happening, Live
+from mien.run.pulse import Sight
 from mien.settings import Encode, Feed, Mask, Role, Settings, Swap, Track
 from mien.types import Array, Finished, Frame, Warned
 
@@ -299,10 +300,10 @@ class Slow:
     def __init__(self, clock: object) -> None:
         pass
 
-    def __call__(self, shot: Shot, scene: object, rate: float) -> tuple[Frame, list[int]]:
+    def __call__(self, shot: Shot, scene: object, rate: float) -> tuple[Frame, list[int], tuple[Sight, ...]]:
         self.entered.release()
         assert self.allowed.acquire(timeout=PATIENCE)
-        return shot.frame, []
+        return shot.frame, [], ()
 
     def draw(self, *_: object) -> None:
         pass

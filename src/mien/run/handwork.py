@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from mien import pipeline
 from mien.faces.causal import Causal
 from mien.faces.onward import Onward
@@ -11,12 +13,12 @@ from mien.media.camera import TICKS, Shot
 from mien.models import landmark
 from mien.run.clock import Clock
 from mien.run.ensemble import Ensemble
-from mien.run.pulse import Pulse
+from mien.run.pulse import Pulse, Sight
 from mien.run.render import Renderer
 from mien.run.scene import Scene
 from mien.settings import Detect, Feed, Track
 from mien.trust.badge import TEXT, Badge, badge
-from mien.types import Frame
+from mien.types import Faces, Frame
 
 
 class Handwork:
@@ -36,8 +38,8 @@ class Handwork:
         self._facts: Badge | None = None
         self._facts_at = -1.0
 
-    def __call__(self, shot: Shot, scene: Scene, rate: float) -> tuple[Frame, list[int]]:
-        """The frame with its new faces, and the tracks that were changed.
+    def __call__(self, shot: Shot, scene: Scene, rate: float) -> tuple[Frame, list[int], tuple[Sight, ...]]:
+        """The frame with its new faces, the tracks that were changed, and everybody in it.
 
         Args:
             shot: Its planes are written.
@@ -54,7 +56,8 @@ class Handwork:
             parts, now = ensemble.parts(frame, faces)
         work = Renderer(parts, now, scene.runtime, self._clock.stage)
         made = work([frame])[0]
-        return replace(made, index=shot.frame.index), [k for part in parts for k in part.ids]
+        changed = [k for part in parts for k in part.ids]
+        return replace(made, index=shot.frame.index), changed, _sights(frame, faces)
 
     def _adopted(self, scene: Scene, rate: float) -> tuple[tuple[Onward, Causal], Ensemble]:
         """What finds and casts faces; of another scene than before a new one, which goes on with the same
@@ -95,6 +98,15 @@ class Handwork:
                 self._facts = badge(_text(pulse), frame.size, "bottom left")
             if feed.statistics and self._facts is not None:
                 self._facts.paste(frame)
+
+
+def _sights(frame: Frame, faces: Faces) -> tuple[Sight, ...]:
+    """Where everybody is."""
+    if faces.track is None:
+        return ()
+    shares = np.round(faces.box / (frame.width, frame.height, frame.width, frame.height), 4)
+    rows = zip(faces.track.tolist(), shares.tolist(), strict=True)
+    return tuple(Sight(number, (left, top, right, low)) for number, (left, top, right, low) in rows)
 
 
 def _finding(scene: Scene) -> tuple[Detect, Track]:

@@ -369,12 +369,12 @@ class Live:
             if now.order.judges and shot.captured - judged >= _JUDGE:
                 self._sample(shot.frame, now, first=judged < 0)
                 judged = shot.captured
-            frame, tracks = hand(shot, now, float(self._rate))
+            frame, tracks, seen = hand(shot, now, float(self._rate))
             told = shot.captured if told is None else told
             pulse = self.pulse() if feed.statistics and shot.captured - told >= PULSE else None
             told = shot.captured if pulse is not None else told
             hand.draw(frame, feed, pulse)
-            self._tally.done(shot.captured, tracks)
+            self._tally.done(shot.captured, tracks, seen)
             for outlet in self._outlets:
                 outlet.picture(Made(frame, shot.captured))
             del shot, frame

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +36,16 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """Somebody in a picture, changed or not."""
+
+    track: int
+    """Their number, in order of appearance."""
+    box: tuple[float, float, float, float]
+    """Left, top, right and bottom of the face, as shares of the picture's width and height."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pulse:
     """How a live run is doing."""
 
@@ -57,6 +67,8 @@ class Pulse:
     """Whether a change is still being prepared."""
     outputs: Mapping[str, Written] = field(default_factory=dict)
     """How each output is doing, by its name."""
+    seen: Sequence[Sight] = ()
+    """Who is in the latest frame."""
 
 
 class Ages:
@@ -97,18 +109,20 @@ class Tally:
         self._pace = pace
         self._began: float | None = None
         self._latest = 0
+        self._seen: tuple[Sight, ...] = ()
         self._at: deque[float] = deque(maxlen=_LATEST)
         self._ages = Ages()
         self._lock = threading.Lock()
 
-    def done(self, captured: float, tracks: list[int]) -> None:
-        """A frame that came in at `captured` has been made; these tracks were changed in it."""
+    def done(self, captured: float, tracks: list[int], seen: tuple[Sight, ...]) -> None:
+        """A frame that came in at `captured` has been made; these tracks were changed of those seen in it."""
         now = self._pace.now()
         with self._lock:
             self._began = captured if self._began is None else self._began
             self.made += 1
             self.faces += len(tracks)
             self._latest = len(tracks)
+            self._seen = seen
             self.people.update(tracks)
             self._at.append(now)
             self._ages.add(now - captured)
@@ -134,4 +148,5 @@ class Tally:
                 faces=self._latest,
                 pending=pending,
                 outputs=dict(outputs),
+                seen=self._seen,
             )

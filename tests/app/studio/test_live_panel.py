@@ -114,12 +114,17 @@ def page(seen: Seen) -> Page:
 def choose(page: Page, studio: Studio, name: str = "hopper") -> None:
     """Choose a new face from the server's folders."""
     page.get_by_role("button", name="Choose new face").click()
+    take(page, studio, name)
+    expect(page.locator(".role .face img")).to_be_visible()
+
+
+def take(page: Page, studio: Studio, name: str) -> None:
+    """Answer the question for a face."""
     page.get_by_role("dialog").get_by_role("button", name="Add a face").click()
     page.get_by_role("menuitem", name="From the server's folders").click()
     page.get_by_role("button", name=studio.media.name).click()
     page.get_by_role("button", name=f"{name}.png").click()
     page.get_by_role("button", name="Choose", exact=True).click()
-    expect(page.locator(".role .face img")).to_be_visible()
 
 
 def start(page: Page, studio: Studio) -> None:

@@ -6,6 +6,7 @@ import { assign, everybody, merge, move, partOf, rename, trackAt } from "./peopl
 import { ask, attempt, confirm, menu } from "./overlay.js";
 import { added, addMenu, identities, keep, pickSources, sourceThumb, takeFiles } from "./sources.js";
 import { base, clock, span } from "./time.js";
+import { hasOwn } from "./values.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Person} Person */
@@ -83,7 +84,6 @@ export class Cast {
     const at = partOf(state.project, p.id);
     const part = state.project?.cast?.[at];
     const chosen = state.scope.kind === "person" && state.scope.id === p.id;
-    const own = part && ["swap", "mask", "enhance"].some((g) => /** @type {any} */ (part)[g]);
     const choose = () => this.store.set({ scope: { kind: "person", id: p.id } });
     const face = part?.sources?.length
       ? h("button", { type: "button", class: "face", "aria-label": `New face of ${p.name}: ${part.sources.map(base).join(", ")}. Change`, title: part.sources.map(base).join("\n"), data: { key: `face-${p.id}` },
@@ -96,7 +96,7 @@ export class Cast {
       h("div", { class: "grow about" },
         h("div", { class: "row" }, h("span", { class: "dot" }), h("strong", { class: "clip", text: p.name, title: p.name })),
         h("span", { class: "muted small number clip", text: `${span(p.seconds)} · ${p.tracks.length} ${p.tracks.length === 1 ? "time" : "times"}` }),
-        h("div", { class: "row" }, own && h("span", { class: "chip accent", text: "own settings" }), part?.off && h("span", { class: "chip", text: "off" }))),
+        h("div", { class: "row" }, hasOwn(part) && h("span", { class: "chip accent", text: "own settings" }), part?.off && h("span", { class: "chip", text: "off" }))),
       button({ icon: "more", label: `More about ${p.name}`, class: "small", data: { key: `more-${p.id}` }, run: (e) => this.more(/** @type {HTMLElement} */ (e.currentTarget), p) }));
     accept(node, "over", async (data) => {
       const text = data.getData(MIME);

@@ -7,12 +7,12 @@ import { button, h, icon, renew } from "./dom.js";
 import { LiveCast } from "./live_cast.js";
 import { LiveOutputs } from "./live_outputs.js";
 import { LiveView } from "./live_view.js";
-import { counts, kind } from "./live_wish.js";
-import { attempt } from "./overlay.js";
+import { counts, kind, whom } from "./live_wish.js";
+import { attempt, menu } from "./overlay.js";
 import { fields } from "./schema.js";
 import { SettingsPanel } from "./settings.js";
 import { base } from "./time.js";
-import { differences, put, read } from "./values.js";
+import { differences, dropOwn, read, write } from "./values.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./live_run.js").Run} Run */
@@ -20,6 +20,10 @@ import { differences, put, read } from "./values.js";
 /** @typedef {import("./schema.js").Field} Field */
 
 const SCOPE = /** @type {const} */ ({ kind: "live" });
+const WAYS = [
+  { value: "live", text: "All", label: "Settings for everybody" },
+  { value: "role", text: "Person", label: "Settings of one person" },
+];
 /** Settings that the camera itself must follow. */
 const CAMERA = ["feed.size", "feed.fps"];
 /** By how much a key changes the strength. */
@@ -47,7 +51,7 @@ export class LivePanel {
     this.view = new LiveView(store, run, stage, ways.leave);
     this.head(panel);
     this.inputs(panel);
-    this.cast = new LiveCast(store, run, panel);
+    this.cast = new LiveCast(store, run, panel, this.view.made);
     this.outputs = new LiveOutputs(store, run, panel);
     this.view.onRecord = () => this.outputs?.toggle();
     this.place = h("div", { class: "live-form" });
@@ -216,30 +220,65 @@ export class LivePanel {
   form() {
     const { store, run } = this;
     return {
-      scope: SCOPE,
+      scope: () => this.scope(),
+      ways: WAYS,
+      choose: (way, at) => this.settingsFor(way, at),
+      about: (scope) => (scope.kind === "role" ? this.about(scope.index) : []),
       schema: "liveSchema",
-      parts: ["live", "defaults"],
+      parts: ["live", "liveScope", "defaults"],
       shows: (f) => counts(store.state.live, f.full),
-      change: (f, value) => this.set(f, value),
-      holder: {
-        reset: "Reset all settings of live",
-        all: () => {
-          const { feed: _, ...settings } = store.state.live.settings; // presets are for clips, too
-          return settings;
-        },
-        none: () => run.edit((draft) => (draft.settings = {})),
-        load: (_, settings) => {
-          const before = store.state.live.settings;
-          run.edit((draft) => (draft.settings = { ...differences(settings, store.state.defaults), ...(before.feed ? { feed: before.feed } : {}) }));
-          return () => run.edit((draft) => (draft.settings = before));
-        },
+      change: (f, value) => this.set(f, value, this.scope()),
+      holder: () => this.holder(),
+    };
+  }
+
+  /** What the form changes; where somebody is gone, all. @returns {import("./types.js").Scope} */
+  scope() {
+    const { liveScope: scope, live } = this.store.state;
+    return scope.kind === "role" && live.cast[scope.index]?.sources.length ? scope : SCOPE;
+  }
+
+  /** @param {string} way @param {HTMLElement} at */
+  settingsFor(way, at) {
+    if (way === "live") return this.store.set({ liveScope: SCOPE });
+    const given = this.store.state.live.cast.map((role, index) => ({ role, index })).filter(({ role }) => role.sources.length);
+    menu(at, given.length
+      ? given.map(({ role, index }) => ({ text: `New face ${index + 1}: ${base(role.sources[0])}`, icon: "face", run: () => this.store.set({ liveScope: { kind: "role", index } }) }))
+      : [{ text: "No new face yet: choose one above", disabled: true, run: () => {} }]);
+  }
+
+  /** @param {number} index */
+  about(index) {
+    const role = this.store.state.live.cast[index];
+    const name = /\d/.test(role.faces) && !role.like.length ? whom(role.faces) : `New face ${index + 1}`;
+    return [h("p", {}, h("strong", { text: name }), h("span", { class: "muted", text: ": changes here count for who gets this face only." }))];
+  }
+
+  /** @returns {import("./presets.js").Holder} */
+  holder() {
+    const { store, run } = this;
+    const scope = this.scope();
+    return {
+      reset: scope.kind === "role" ? "Reset all settings here" : "Reset all settings of live",
+      all: () => {
+        const { feed: _, ...settings } = store.state.live.settings; // presets are for clips, too
+        return settings;
+      },
+      none: () => run.edit((draft) => {
+        if (scope.kind === "role") dropOwn(draft.cast[scope.index]);
+        else draft.settings = {};
+      }),
+      load: (_, settings) => {
+        const before = store.state.live.settings;
+        run.edit((draft) => (draft.settings = { ...differences(settings, store.state.defaults), ...(before.feed ? { feed: before.feed } : {}) }));
+        return () => run.edit((draft) => (draft.settings = before));
       },
     };
   }
 
-  /** @param {Field} f @param {import("./types.js").Value | undefined} value */
-  set(f, value) {
-    this.run.edit((draft) => put(draft.settings, f, value, f.usual));
+  /** @param {Field} f @param {import("./types.js").Value | undefined} value @param {import("./types.js").Scope} [scope] */
+  set(f, value, scope = SCOPE) {
+    this.run.edit((draft) => write(this.store.state, draft, scope, f, value));
     if (CAMERA.includes(f.full)) void this.run.camerachange();
   }
 

@@ -3,7 +3,7 @@
 import { Failure, get, post, put, remove } from "./api.js";
 import { device, pictureSize } from "./camera.js";
 import { Link } from "./live_link.js";
-import { asked, cast, constraints, input, kind, missing, named, NOBODY, sourceOf } from "./live_wish.js";
+import { asked, cast, castOf, constraints, input, kind, missing, named, NOBODY, sourceOf } from "./live_wish.js";
 import { attempt, confirm, toast } from "./overlay.js";
 import { fields, usual } from "./schema.js";
 import { differences, same } from "./values.js";
@@ -289,9 +289,8 @@ export class Run {
       delete settings.feed?.size;
     }
     const off = told.cast.length > 0 && told.cast.every((role) => role.faces === NOBODY);
-    const roles = told.cast.map(({ sources, like, faces }, k) => ({ sources, like, faces: off ? live.cast[k]?.faces ?? "prominent" : faces }));
     this.agreed = told;
-    this.good = { ...live, ...from, off, settings, cast: roles };
+    this.good = { ...live, ...from, off, settings, cast: castOf(live, told, off) };
     this.store.set({ live: this.good });
   }
 

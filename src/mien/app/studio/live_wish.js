@@ -1,5 +1,7 @@
 // @ts-check
 /** What a live run is to be, as the page keeps it and as the server is asked for it. */
+import { label } from "./people.js";
+import { swapperKind } from "./schema.js";
 import { base } from "./time.js";
 
 /** @typedef {import("./types.js").Live} Live */
@@ -40,13 +42,32 @@ export function sourceOf(name) {
   return /[\\/]/.test(name) && !name.startsWith("/dev/") ? { source: "file", file: name } : { source: name };
 }
 
+/** Whether a swapper is a face by itself. @param {import("./types.js").Group | null | undefined} swap */
+const isFace = (swap) => swapperKind(String(swap?.model ?? "")) === "dfm";
+
 /** Who becomes whom. @param {Live} live @returns {Role[]} */
 export function cast(live) {
-  const given = live.cast.filter((role) => role.sources.length);
-  const own = String(live.settings.swap?.model ?? "").toLowerCase().endsWith(".dfm"); // such a file is a face by itself
-  const roles = given.length || !own ? given : [{ ...(live.cast[0] ?? { faces: "prominent", like: [] }), sources: [] }];
-  return live.off ? roles.map((role) => ({ sources: role.sources, faces: NOBODY, like: [] })) : roles;
+  const given = live.cast.filter((role) => role.sources.length || isFace(role.swap));
+  const roles = given.length || !isFace(live.settings.swap) ? given : [{ ...(live.cast[0] ?? { faces: "prominent", like: [] }), sources: [] }];
+  return live.off ? roles.map((role) => ({ ...role, faces: NOBODY, like: [] })) : roles;
 }
+
+/** The same, as a run was asked for it. @param {Live} live @param {Onair} told @param {boolean} off @returns {Role[]} */
+export function castOf(live, told, off) {
+  return told.cast.map((role, k) => {
+    const { faces, like } = off ? live.cast[k] ?? { faces: "prominent", like: [] } : role;
+    return { ...role, faces, like };
+  });
+}
+
+/** Those who are meant by number or picture come before those who are meant by a word, and everybody comes last: who has a face is not there for the next. @param {Role} role */
+const rank = (role) => (role.like.length || /\d/.test(role.faces) ? 0 : role.faces === "all" ? 2 : 1);
+
+/** In the order in which they choose. @param {Role[]} roles */
+export const inTurn = (roles) => [...roles].sort((a, b) => rank(a) - rank(b));
+
+/** Whom `faces` means, in words. @param {string} faces */
+export const whom = (faces) => (/\d/.test(faces) ? faces.split(",").map((part) => label(part.trim())).join(", ") : faces);
 
 /** What is missing before it can begin. @param {Live} live @returns {Told | null} */
 export function missing(live) {

@@ -3,7 +3,7 @@
 import { get, put, remove } from "./api.js";
 import { ask, attempt, confirm, dialog, menu, toast } from "./overlay.js";
 import { button, h } from "./dom.js";
-import { differences } from "./values.js";
+import { differences, dropOwn } from "./values.js";
 
 /** @typedef {import("./store.js").Store} Store */
 /** @typedef {import("./types.js").Groups} Groups */
@@ -62,7 +62,8 @@ async function load(of, name) {
 async function save(of, names) {
   const keep = (/** @type {string} */ name) => put(at(name), of.all());
   // What the server says to a new name stands beside the field.
-  const name = await ask("Save preset", "Name of the preset", "", async (text) => void (names.includes(text) || (await keep(text))));
+  const said = await ask("Save preset", "Name of the preset", "", async (text) => void (names.includes(text.normalize()) || (await keep(text))));
+  const name = said?.normalize(); // as the server keeps it
   if (!name) return;
   if (names.includes(name)) {
     if (!(await confirm("Overwrite", `A preset “${name}” exists already.`, "Overwrite", true))) return;
@@ -94,10 +95,7 @@ function reset(store) {
     else if (scope.kind === "cue") {
       const cue = draft.cues?.[scope.index];
       if (cue) Object.assign(cue, { values: {}, keys: [] });
-    } else if (scope.kind === "person") {
-      const part = (draft.cast ?? []).find((p) => p.person === scope.id);
-      if (part) for (const group of ["swap", "mask", "enhance"]) delete /** @type {any} */ (part)[group];
-    }
+    } else if (scope.kind === "person") dropOwn((draft.cast ?? []).find((p) => p.person === scope.id));
   });
 }
 

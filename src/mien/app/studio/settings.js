@@ -1,5 +1,5 @@
 // @ts-check
-/** The settings form: for the clip, for one person, or in a cue. Built from the schema; nothing is named here. */
+/** The settings form: for the clip or live, for one person, or in a cue. Built from the schema; nothing is named here. */
 import { button, h, icon, segmented } from "./dom.js";
 import { cueHead, keyButton } from "./cues.js";
 import { control } from "./fields.js";
@@ -17,14 +17,22 @@ import { read, write } from "./values.js";
 
 /**
  * @typedef {object} Own  A form of something else than the project.
- * @property {Scope} scope
+ * @property {() => Scope} scope
+ * @property {{value: string, text: string, label: string}[]} ways  Kinds of scopes to choose from.
+ * @property {(kind: string, at: HTMLElement) => void} choose
+ * @property {(scope: Scope) => (Node | string)[]} about  What there is to say of a scope.
  * @property {keyof State} schema  Where in the state its schema is.
  * @property {(keyof State)[]} parts  The parts of the state that its values depend on.
  * @property {(f: Field) => boolean} shows
  * @property {(f: Field, value: any) => void} change
- * @property {import("./presets.js").Holder} holder
+ * @property {() => import("./presets.js").Holder} holder
  */
 
+const WAYS = [
+  { value: "clip", text: "Clip", label: "Settings of the whole clip" },
+  { value: "person", text: "Person", label: "Settings of one person" },
+  { value: "cue", text: "Cue", label: "Settings in a cue" },
+];
 const ALWAYS_OPEN = ["swap", "mask", "enhance"];
 
 export class SettingsPanel {
@@ -60,7 +68,7 @@ export class SettingsPanel {
 
   /** The scope, or the clip where what was chosen is gone. @returns {Scope} */
   scope() {
-    if (this.own) return this.own.scope;
+    if (this.own) return this.own.scope();
     const { scope, project } = this.store.state;
     if (scope.kind === "cue" && !project?.cues?.[scope.index]) return { kind: "clip" };
     return scope;
@@ -68,7 +76,7 @@ export class SettingsPanel {
 
   build() {
     const scope = this.scope();
-    const some = scope.kind === "person" || scope.kind === "cue";
+    const some = scope.kind !== "clip" && scope.kind !== "live";
     this.rows = [];
     this.groups = fields(this.schema).filter((g) => !some || OWN.has(g.name));
     this.form.replaceChildren(...this.groups.map((group) => this.group(group, scope)));
@@ -171,11 +179,7 @@ export class SettingsPanel {
     if (this.headFor !== chosen) {
       this.headFor = chosen;
       const { own } = this;
-      const choose = own ? h("h2", { text: "Settings" }) : segmented("Settings for", [
-        { value: "clip", text: "Clip", label: "Settings of the whole clip" },
-        { value: "person", text: "Person", label: "Settings of one person" },
-        { value: "cue", text: "Cue", label: "Settings in a cue" },
-      ], chosen, (value) => this.choose(value, choose));
+      const choose = segmented("Settings for", own?.ways ?? WAYS, chosen, (value) => (own ?? this).choose(value, choose));
       const search = h("input", { type: "search", placeholder: "Find a setting", "aria-label": "Find a setting", value: this.search, on: { input: () => {
         this.search = search.value.trim().toLowerCase();
         this.refresh();
@@ -186,7 +190,7 @@ export class SettingsPanel {
       } });
       this.head.replaceChildren(
         h("div", { class: "row" }, choose, h("span", { class: "grow" }),
-          button({ icon: "more", label: "Presets and reset", run: (e) => presetMenu(/** @type {HTMLElement} */ (e.currentTarget), own?.holder ?? ofProject(this.store)) })),
+          button({ icon: "more", label: "Presets and reset", run: (e) => presetMenu(/** @type {HTMLElement} */ (e.currentTarget), own?.holder() ?? ofProject(this.store)) })),
         h("div", { class: "row" }, search, this.changedButton));
     }
     const b = /** @type {HTMLElement} */ (this.changedButton);
@@ -199,7 +203,7 @@ export class SettingsPanel {
       const has = partOf(state.project, person.id) >= 0;
       about.replaceChildren(h("p", { data: { colour: person.colour } }, h("span", { class: "dot" }), " ", h("strong", { text: person.name }),
         h("span", { class: "muted", text: has ? ": changes here count for this person only." : " has no new face yet. Give one in the cast." })));
-    } else about.replaceChildren();
+    } else about.replaceChildren(...(this.own?.about(scope) ?? []));
     this.form.classList.toggle("idle", Boolean(person && partOf(state.project, person.id) < 0));
     /** @type {any} */ (this.form).inert = Boolean(person && partOf(state.project, person.id) < 0);
   }

@@ -33,6 +33,7 @@ export class Store {
       place: "clip",
       live: { source: "browser", camera: "", microphone: "none", file: "", address: "", cast: [], off: false, settings: {}, mirror: false, view: "after", folder: "", target: "" },
       liveSchema: null,
+      liveScope: { kind: "live" },
       air: { phase: "idle", sends: false, told: null, seen: false, problem: null },
     };
     /** @type {{keys: Set<string>, run: (state: State) => void}[]} */

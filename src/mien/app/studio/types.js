@@ -25,13 +25,13 @@
  *
  * @typedef {{id: string, name: string, tracks: number[]}} Naming  A person as corrected by hand.
  *
- * @typedef {object} Part  Who becomes whom.
+ * @typedef {{swap?: Group | null, mask?: Group | null, enhance?: Group | null}} Own  A person's own settings, each group whole.
+ *
+ * @typedef {object} Casting  Who becomes whom.
  * @property {string} person
  * @property {string[]} sources
  * @property {boolean} [off]
- * @property {Group | null} [swap]
- * @property {Group | null} [mask]
- * @property {Group | null} [enhance]
+ * @typedef {Casting & Own} Part
  *
  * @typedef {{at: string, values?: Group, show?: number | null}} Key  Numbers at a moment of a cue.
  *
@@ -121,10 +121,12 @@
  * @property {boolean} accepted
  * @property {string} notes
  *
- * @typedef {{kind: "clip"} | {kind: "person", id: string} | {kind: "cue", index: number} | {kind: "live"}} Scope
- *   What the settings form changes.
+ * @typedef {{kind: "clip"} | {kind: "person", id: string} | {kind: "cue", index: number} | {kind: "live"} | {kind: "role", index: number}} Scope
+ *   What the settings form changes: of a clip, or of live and of one of its cast.
  *
- * @typedef {{sources: string[], faces: string, like: string[]}} Role  Who becomes whom in a live run.
+ * @typedef {{sources: string[], faces: string, like: string[]} & Own} Role  Who becomes whom in a live run.
+ *
+ * @typedef {{settings?: Groups, cast?: Own[]}} Held  Settings for all and for persons: a project's, or live's.
  *
  * @typedef {object} Live  What a live run is to be; kept by the browser.
  * @property {string} source      "browser", "file", "stream", or a camera of the server by its name.
@@ -143,6 +145,8 @@
  * @typedef {{median: number, most: number}} Delay  Milliseconds.
  * @typedef {{frames: number, dropped: number, delay: Delay}} Written
  *
+ * @typedef {{track: number, box: [number, number, number, number]}} Sight  Somebody in the live picture; the box in shares of it.
+ *
  * @typedef {object} Pulse  How a live run is doing.
  * @property {number} seconds
  * @property {number} captured
@@ -153,6 +157,7 @@
  * @property {number} faces
  * @property {boolean} pending
  * @property {Record<string, Written>} outputs
+ * @property {Sight[]} seen
  *
  * @typedef {object} Onair  A live run as the server tells it.
  * @property {boolean} running
@@ -193,6 +198,7 @@
  * @property {"clip" | "live"} place  What the middle of the page shows.
  * @property {Live} live
  * @property {any} liveSchema
+ * @property {Scope} liveScope     What the settings form of live changes.
  * @property {Air} air
  */
 export {};

@@ -1,25 +1,43 @@
 // @ts-check
-/** What a setting is for the clip, for a person and in a cue, and how it is changed there. */
+/** What a setting is for the clip or for live, for a person and in a cue, and how it is changed there. */
 import { partOf } from "./people.js";
+import { OWN } from "./schema.js";
 
 /** @typedef {import("./types.js").State} State */
 /** @typedef {import("./types.js").Scope} Scope */
 /** @typedef {import("./types.js").Project} Project */
+/** @typedef {import("./types.js").Held} Held */
+/** @typedef {import("./types.js").Own} Own */
 /** @typedef {import("./types.js").Value} Value */
 /** @typedef {import("./schema.js").Field} Field */
 
 /** @param {unknown} a @param {unknown} b */
 export const same = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b);
 
-/** @param {State} state @param {Project | null} project @param {Field} f @returns {Value} */
-function ofClip(state, project, f) {
-  return project?.settings?.[f.group]?.[f.name] ?? state.defaults[f.group]?.[f.name] ?? null;
+/** Where nobody changed it. @param {State} state @param {Field} f @returns {Value} */
+const ofNobody = (state, f) => state.defaults[f.group]?.[f.name] ?? f.usual;
+
+/** @param {State} state @param {Held | null} held @param {Field} f @returns {Value} */
+function ofAll(state, held, f) {
+  return held?.settings?.[f.group]?.[f.name] ?? ofNobody(state, f);
 }
 
-/** @param {State} state @param {Project | null} project @param {number} part @param {Field} f @returns {Value} */
-function ofPart(state, project, part, f) {
-  const own = /** @type {any} */ (project?.cast?.[part])?.[f.group];
-  return own ? own[f.name] : ofClip(state, project, f);
+/** @param {State} state @param {Held | null} held @param {number} part @param {Field} f @returns {Value} */
+function ofPart(state, held, part, f) {
+  const own = /** @type {any} */ (held?.cast?.[part])?.[f.group];
+  return own ? own[f.name] : ofAll(state, held, f);
+}
+
+/** The number of the part of the cast that a scope means, or -1. @param {Held | null} held @param {Scope} scope */
+const partIn = (held, scope) =>
+  scope.kind === "role" ? scope.index : scope.kind === "person" ? partOf(/** @type {Project | null} */ (held), scope.id) : -1;
+
+/** Whether somebody has own settings. @param {Own | undefined} part */
+export const hasOwn = (part) => [...OWN].some((group) => /** @type {any} */ (part)?.[group]);
+
+/** Take somebody's own settings back. @param {Own | undefined} part */
+export function dropOwn(part) {
+  for (const group of part ? OWN : []) delete /** @type {any} */ (part)[group];
 }
 
 /**
@@ -30,41 +48,38 @@ function ofPart(state, project, part, f) {
  * @returns {{value: Value, base: Value, changed: boolean}}
  */
 export function read(state, scope, f) {
-  if (scope.kind === "live") {
-    const value = state.live.settings[f.group]?.[f.name] ?? f.usual;
-    return { value, base: f.usual, changed: !same(value, f.usual) };
-  }
-  const project = state.project;
-  const clip = ofClip(state, project, f);
-  if (scope.kind === "person") {
-    const value = ofPart(state, project, partOf(project, scope.id), f);
-    return { value, base: clip, changed: !same(value, clip) };
+  const { project } = state;
+  const held = scope.kind === "live" || scope.kind === "role" ? state.live : project;
+  const all = ofAll(state, held, f);
+  if (scope.kind === "person" || scope.kind === "role") {
+    const value = ofPart(state, held, partIn(held, scope), f);
+    return { value, base: all, changed: !same(value, all) };
   }
   if (scope.kind === "cue") {
     const cue = project?.cues?.[scope.index];
-    const base = cue?.roles?.length === 1 ? ofPart(state, project, cue.roles[0] - 1, f) : clip;
+    const base = cue?.roles?.length === 1 ? ofPart(state, project, cue.roles[0] - 1, f) : all;
     const set = cue?.values && f.full in cue.values;
     const keyed = (cue?.keys ?? []).some((key) => key.values && f.full in key.values);
     return { value: set ? /** @type {any} */ (cue?.values)[f.full] : base, base, changed: Boolean(set) || keyed };
   }
-  const base = state.defaults[f.group]?.[f.name] ?? null;
-  return { value: clip, base, changed: !same(clip, base) };
+  const base = ofNobody(state, f);
+  return { value: all, base, changed: !same(all, base) };
 }
 
 /**
- * Change a setting in a draft of the project.
+ * Change a setting in a draft of the project or of live.
  * @param {State} state
- * @param {Project} draft
+ * @param {Held} draft
  * @param {Scope} scope
  * @param {Field} f
  * @param {Value | undefined} value  Undefined: back to what it is without a change here.
  */
 export function write(state, draft, scope, f, value) {
-  if (scope.kind === "cue") return writeCue(draft, scope.index, f, value);
-  if (scope.kind === "person") return writePart(state, draft, scope.id, f, value);
-  const before = ofClip(state, draft, f);
-  put((draft.settings ??= {}), f, value, state.defaults[f.group]?.[f.name]);
-  const after = ofClip(state, draft, f);
+  if (scope.kind === "cue") return writeCue(/** @type {Project} */ (draft), scope.index, f, value);
+  if (scope.kind === "person" || scope.kind === "role") return writePart(state, draft, partIn(draft, scope), f, value);
+  const before = ofAll(state, draft, f);
+  put((draft.settings ??= {}), f, value, ofNobody(state, f));
+  const after = ofAll(state, draft, f);
   for (const part of /** @type {any[]} */ (draft.cast ?? [])) {
     // A group of somebody's own is whole: what was like the clip's stays like it.
     if (part[f.group] && same(part[f.group][f.name], before)) part[f.group][f.name] = after;
@@ -91,14 +106,14 @@ function writeCue(draft, index, f, value) {
   } else values[f.full] = value;
 }
 
-/** @param {State} state @param {Project} draft @param {string} id @param {Field} f @param {Value | undefined} value */
-function writePart(state, draft, id, f, value) {
-  const part = /** @type {any} */ (draft.cast?.[partOf(draft, id)]);
+/** @param {State} state @param {Held} draft @param {number} at @param {Field} f @param {Value | undefined} value */
+function writePart(state, draft, at, f, value) {
+  const part = /** @type {any} */ (draft.cast?.[at]);
   if (!part) return;
-  const clip = { ...state.defaults[f.group], ...draft.settings?.[f.group] };
-  const own = { ...(part[f.group] ?? clip) };
-  own[f.name] = value === undefined ? clip[f.name] : value;
-  if (same(own, { ...own, ...clip })) delete part[f.group];
+  const all = { ...state.defaults[f.group], ...draft.settings?.[f.group] };
+  const own = { ...(part[f.group] ?? all) };
+  own[f.name] = value === undefined ? all[f.name] : value;
+  if (same(own, { ...own, ...all })) delete part[f.group];
   else part[f.group] = own;
 }
 
