@@ -12,7 +12,7 @@ demo: $(VENV)/.demo  ## Swap a face in a demo clip, from nothing.
 	$(BIN)/python -m mien.app.demo $(DEMO_ARGS)
 
 test: lint  ## Lint, types, floors, tests.
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 25 --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 torch: $(VENV)/.dev  ## Add PyTorch, without which its tests are skipped.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/torch.txt

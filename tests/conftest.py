@@ -18,6 +18,16 @@ hypothesis.settings.register_profile("mien", deadline=None)
 hypothesis.settings.load_profile("mien")
 
 
+LONGEST = ("run", "app")
+"""Folders of the tests that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no worker waits for the last file of another."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with real media and small real networks, beside the repository."""
