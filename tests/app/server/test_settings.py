@@ -155,6 +155,37 @@ def test_a_preset_may_be_named_by_hand(place: Place) -> None:
     assert [path.name for path in folder.iterdir()] == [".toml"]
 
 
+def test_a_name_is_one_however_its_letters_are_composed(place: Place) -> None:
+    composed, apart = "M\u00fcde", "Mu\u0308de"
+    for name, strength in ((apart, 0.25), (composed, 0.5)):
+        made = place.client.put("/api/preset", params={"name": name}, json={"swap": {"strength": strength}})
+        assert made.json()["name"] == composed
+    assert place.client.get("/api/presets").json() == [composed]
+    for name in (composed, apart):
+        kept = place.client.get("/api/preset", params={"name": name}).json()
+        assert kept == {"name": composed, "settings": {"swap": {"strength": 0.5}}}
+    assert place.client.delete("/api/preset", params={"name": apart}).status_code == 204
+    assert place.client.get("/api/presets").json() == []
+
+
+def test_files_of_either_form_are_one_preset(place: Place) -> None:
+    composed, apart = "M\u00fcde", "Mu\u0308de"
+    folder = place.home / "presets"
+    folder.mkdir()
+    (folder / f"{apart}.toml").write_text("[swap]\nstrength = 0.25\n")
+    for name in (composed, apart):
+        kept = place.client.get("/api/preset", params={"name": name}).json()
+        assert kept == {"name": composed, "settings": {"swap": {"strength": 0.25}}}
+    place.client.put("/api/preset", params={"name": composed}, json={})
+    assert [path.name for path in folder.iterdir()] == [f"{apart}.toml"]
+    (folder / f"{composed}.toml").write_text("[swap]\nstrength = 0.5\n")  # on some systems the same file
+    assert place.client.get("/api/presets").json() == [composed]
+    kept = place.client.get("/api/preset", params={"name": apart}).json()
+    assert kept["settings"] == {"swap": {"strength": 0.5}}
+    assert place.client.delete("/api/preset", params={"name": composed}).status_code == 204
+    assert place.client.get("/api/presets").json() == []
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_a_name_too_long_for_the_disk_is_that_of_no_preset(place: Place, method: str) -> None:
     answer = place.client.request(method, "/api/preset?name=" + "\U0001f600" * 60)

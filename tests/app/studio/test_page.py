@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -89,6 +90,23 @@ def test_new_faces_are_there_again_in_another_browser(
     settle(page)
     page.reload()
     expect(faces).to_have_count(1)
+
+
+def test_new_faces_that_an_older_page_kept_become_the_project_s(seen: Seen, studio: Studio) -> None:
+    page = seen.page
+    kept = json.dumps([[str(studio.media / "hopper.png")], [str(studio.media / "astronaut.png")]])
+    page.evaluate(
+        "([name, kept]) => { localStorage[name] = kept; localStorage['mien-pool-gone'] = kept; }",
+        [f"mien-pool-{seen.project}", kept],
+    )
+    page.reload()
+    expect(page.locator(".source")).to_have_count(2)
+    page.wait_for_function("() => !Object.keys(localStorage).some((name) => /^mien-pool-./.test(name))")
+    settle(page)
+    assert [paths[0].name for paths in document(studio, seen.project).identities] == [
+        "hopper.png",
+        "astronaut.png",
+    ]
 
 
 def test_the_same_picture_again_is_the_face_that_is_there(seen: Seen, studio: Studio, tmp_path: Path) -> None:

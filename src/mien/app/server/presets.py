@@ -48,7 +48,11 @@ class Preset(BaseModel):
 
 
 class Presets:
-    """The presets of a home: `HOME/presets/NAME.toml`, each the settings that differ from the defaults."""
+    """The presets of a home: `HOME/presets/NAME.toml`, each the settings that differ from the defaults.
+
+    Names are in Unicode's form NFC: the same name in another form is the same preset, also where files are
+    named so.
+    """
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "presets"
@@ -56,12 +60,18 @@ class Presets:
 
     def _path(self, name: str) -> Path:
         """Where a preset lies, or would."""
-        return self._found().get(name) or self.folder / _file(name)
+        name = _composed(name)
+        return next(iter(self._found().get(name, ())), self.folder / _file(name))
 
-    def _found(self) -> dict[str, Path]:
-        """Every preset and its file, which may have been named by hand."""
-        found = {unquote(path.name.removesuffix(".toml")): path for path in self.folder.glob("*.toml")}
-        return {name: path for name, path in found.items() if name and is_text_name(name)}
+    def _found(self) -> dict[str, list[Path]]:
+        """Every preset and its files, which may have been named by hand; the first of them counts."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self.folder.glob("*.toml")):
+            said = unquote(path.name.removesuffix(".toml"))
+            if said and is_text_name(said):
+                paths = found.setdefault(_composed(said), [])
+                paths.insert(0 if said == _composed(said) else len(paths), path)
+        return found
 
     def names(self) -> list[str]:
         """What they are called, in order."""
@@ -77,7 +87,7 @@ class Presets:
         path = self._path(name)
         try:
             value = tomllib.loads(path.read_text(encoding="utf-8"))
-            return Preset(name=name, settings=Settings.model_validate(value))
+            return Preset(name=_composed(name), settings=Settings.model_validate(value))
         except FileNotFoundError as error:
             raise _absent(name) from error
         except ValidationError as error:
@@ -99,7 +109,7 @@ class Presets:
             JobError: The same, for their folder.
             Refusal: There are too many presets, or none can have this name.
         """
-        name = unicodedata.normalize("NFC", name.strip())
+        name = _composed(name.strip())
         if problem := _unfit(name):
             raise Refusal("request", "name", problem, "Choose another one.", 422)
         path = self._path(name)
@@ -123,11 +133,18 @@ class Presets:
         """
         path = self._path(name)
         try:
-            path.unlink()
+            for same in self._found().get(_composed(name), [path]):
+                path = same
+                path.unlink()
         except FileNotFoundError as error:
             raise _absent(name) from error
         except OSError as error:
             raise _absent(name) if error.errno == errno.ENAMETOOLONG else _refused(path, error) from error
+
+
+def _composed(name: str) -> str:
+    """A name in the one form that is compared."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _file(name: str) -> str:

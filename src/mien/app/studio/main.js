@@ -11,7 +11,7 @@ import { Moments } from "./moments.js";
 import { attempt, complain, dialog, menu, toast } from "./overlay.js";
 import { Render } from "./render.js";
 import { SettingsPanel } from "./settings.js";
-import { recall } from "./sources.js";
+import { forgetOld, recall, takeOver } from "./sources.js";
 import { Stage } from "./stage.js";
 import { Store } from "./store.js";
 import { base } from "./time.js";
@@ -107,6 +107,7 @@ async function open(given) {
   history.replaceState(null, "", `#${opened.id}`);
   store.set({ opened, people: null, frame: 0, playing: false, scope: { kind: "clip" }, moment: -1, saving: "saved" });
   store.begin(project);
+  takeOver(store, opened.id);
   leave();
   for (const note of opened.clip.notes ?? []) toast(`${base(opened.project.target)}: ${note}`, { bad: true });
   if (opened.analysed) await loadPeople();
@@ -263,6 +264,7 @@ async function begin() {
   const [schema, defaults] = await Promise.all([get("/settings/schema"), get("/settings/defaults")]);
   store.set({ schema, defaults });
   void models.load();
+  void forgetOld().catch(() => {}); // there is time for it when it is seen next
   /** Takes away what says so while the server is not there. @type {(() => void) | null} */
   let back = null;
   listen({

@@ -1,6 +1,6 @@
 // @ts-check
 /** New faces: pictures and videos that were dropped in, chosen or taken with the camera. */
-import { sourcePicture, upload } from "./api.js";
+import { get, sourcePicture, upload } from "./api.js";
 import { browse } from "./browse.js";
 import { button, h, icon } from "./dom.js";
 import { attempt, dialog, menu, messages, toast } from "./overlay.js";
@@ -53,6 +53,27 @@ export function recall(store) {
   } catch {
     store.set({ pool: [] });
   }
+}
+
+/** Older pages kept a project's new faces in the browser: they become the project's. @param {Store} store @param {string} id */
+export function takeOver(store, id) {
+  const name = KEPT + id;
+  const kept = localStorage.getItem(name);
+  localStorage.removeItem(name);
+  try {
+    const old = JSON.parse(kept ?? "[]");
+    if (old.length) keep(store, [...added(store), ...old], "take over new faces");
+  } catch {
+    // what cannot be read is gone
+  }
+}
+
+/** The same of projects that are gone is forgotten. */
+export async function forgetOld() {
+  const left = Object.keys(localStorage).filter((name) => name.startsWith(KEPT) && name !== KEPT);
+  if (!left.length) return;
+  const there = new Set((await get("/projects")).map((/** @type {{id: string}} */ p) => KEPT + p.id));
+  for (const name of left) if (!there.has(name)) localStorage.removeItem(name);
 }
 
 /** @param {string} path @param {number} size */
