@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("aiortc")
+
+from aiortc import RTCRtpCodecParameters
+from aiortc.codecs import get_encoder
 
 from mien.app.server import webrtc
 from mien.errors import MediaError
@@ -250,3 +254,28 @@ def test_the_newest_picture_is_sent() -> None:
         return (await track.recv()).pts, track.dropped
 
     assert asyncio.run(sent()) == (2, 2)
+
+
+@pytest.mark.parametrize("kind", ["video/VP8", "video/H264"])
+def test_pictures_take_as_many_bits_as_the_network_does(kind: str) -> None:
+    """What a second of pictures, none like the one before, takes at several estimates of a browser."""
+    coarse = np.random.default_rng(4).integers(60, 200, (8, 68, 80), np.uint8)
+    made = np.kron(coarse, np.ones((1, 16, 16), np.uint8))[:, :1080]  # Y'CbCr 4:2:0, 1280 by 720
+    pictures = [av.VideoFrame.from_ndarray(np.ascontiguousarray(one), format="yuv420p") for one in made]
+
+    def sent(estimate: int | None) -> tuple[int, int]:
+        encoder: Any = get_encoder(RTCRtpCodecParameters(mimeType=kind, clockRate=90000, payloadType=97))
+        if estimate is not None:
+            encoder.target_bitrate = estimate
+        size = 0
+        for k in range(30):
+            one = pictures[k % len(pictures)]
+            one.pts, one.time_base = k * 3000, Fraction(1, 90000)
+            size += sum(map(len, encoder.encode(one)[0]))
+        return encoder.target_bitrate, size
+
+    webrtc.Peers()
+    (least, few), (first, some), (most, many) = sent(600_000), sent(None), sent(100_000_000)
+    assert (least, first, most) == (600_000, webrtc.FIRST, webrtc.MOST)
+    assert few < some < many
+    assert many > 1.5 * few

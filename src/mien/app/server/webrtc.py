@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from mien.app.server.errors import Refusal
@@ -38,6 +39,10 @@ WAIT = 30.0
 """Seconds that a run waits for the browser's first picture."""
 LOOK = 0.5
 """Seconds between two looks whether the run has ended."""
+FIRST = 2_000_000
+"""Bits a second of pictures to a browser until it says what the network takes."""
+MOST = 8_000_000
+"""The most, whatever it says."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,7 @@ class Peers:
     """The browsers that are connected. In the event loop only."""
 
     def __init__(self) -> None:
+        _unbound()
         self._open: dict[RTCPeerConnection, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
@@ -267,6 +273,15 @@ class Peers:
         """Let go of all of them."""
         for peer in list(self._open):
             await self.close(peer)
+
+
+def _unbound() -> None:
+    """Let pictures take more bits than aiortc's 1.5 Mbit/s: it has no other place to say so.
+
+    From there the browser's estimate of the network (REMB) decides, as before.
+    """
+    vpx.DEFAULT_BITRATE, vpx.MAX_BITRATE = FIRST, MOST
+    h264.DEFAULT_BITRATE, h264.MAX_BITRATE = FIRST, MOST
 
 
 async def _drain(track: MediaStreamTrack, camera: Camera) -> None:
