@@ -56,7 +56,7 @@ asked = st.builds(
         start=start, end=str(float(start) + length), ease=ease, values=values, show=show
     ),
     moments,
-    st.floats(0.4, 2.0),
+    st.floats(0.42, 2.0),  # the longest time between two frames: every cue holds one
     st.sampled_from([0.0, 0.05, 0.3, 60.0]),  # longer than the cue, too
     st.fixed_dictionaries(
         {}, optional={"swap.strength": st.sampled_from([0, 1, 0.25, 1.5]), "mask.grow": st.floats(-0.3, 0.3)}

@@ -154,8 +154,9 @@ def candidates(card: Card, network: Network, device: Device, here: Machine) -> t
         found += _ways({c.precision for c in found if c.engine == "cuda"}, exact or asked == "f32")
     # What is asked for in sixteen bits is compared with nothing but itself.
     free = card.tolerance > 0 and not card.engine and device.precision in ("auto", "f32")
-    if network.is_onnx and network.bytes >= SMALL and free:
-        found += tuple(Candidate(c.engine, c.precision, WINOGRAD) for c in found if _filters(c))
+    wide = [c for c in found if c.engine == "openvino" and c.precision in winograd.PAYS]
+    if wide and free and network.is_onnx and network.path.is_file() and network.bytes >= SMALL:
+        found += tuple(Candidate(c.engine, c.precision, WINOGRAD) for c in wide)
     if engines == ("openvino",) and network.abreast >= MANY:
         found += tuple(Candidate(c.engine, c.precision, f"{FEW} threads") for c in found)
     if not found:
@@ -182,11 +183,6 @@ def better(card: Card, network: Network, device: Device, here: Machine) -> Candi
     if device.engine == "tensorrt" and device.precision != "bf16":
         return Candidate("tensorrt", "f32")
     return None
-
-
-def _filters(candidate: Candidate) -> bool:
-    """Whether convolutions with fewer multiplications may make it quicker."""
-    return candidate.engine == "openvino" and candidate.precision in winograd.PAYS
 
 
 def _ways(precisions: Collection[Precision], exact: bool) -> tuple[Candidate, ...]:
