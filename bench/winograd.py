@@ -66,7 +66,7 @@ def model(weights: list[Float32], side: int, m: int) -> ov.Model:
     y = op.relu(x)
     for w in weights:
         if m:
-            y = op.relu(winograd.convolution(y, w, m, (1, 1), (side, side), (side, side)))
+            y = op.relu(winograd.convolution(y, m, w, (1, 1), (side, side), (side, side)))
         else:
             y = op.relu(op.convolution(y, w, [1, 1], [1, 1], [1, 1], [1, 1]))
     return ov.Model([op.reduce_mean(y, np.array([1]), True)], [x])

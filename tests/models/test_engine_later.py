@@ -507,12 +507,14 @@ GPU = engines.Machine(
     ],
 )
 def test_tensorrt_is_made_while_another_engine_works(
-    asked: dict[str, str], here: engines.Machine, fields: dict[str, Any], later: str
+    asked: dict[str, str], here: engines.Machine, fields: dict[str, Any], later: str, tmp_path: Path
 ) -> None:
     device = Device.model_validate(asked)
     card = graphs.card("a", b"", **{"tolerance": 0.1, **fields})
     where = engines.place(device, here)
-    net = Network("a", Path("a.onnx"), "", card.inputs, card.outputs, 1, Path(), device=where)
+    path = tmp_path / "a.onnx"
+    path.touch()
+    net = Network("a", path, "", card.inputs, card.outputs, 1, Path(), device=where)
     assert str(engines.better(card, net, device, here) or "") == later
     found = {c.engine for c in engines.candidates(card, net, device, here)}
     assert "tensorrt" not in found or not later

@@ -381,10 +381,11 @@ def test_sessions_run_on_torch_where_that_is_asked_for(tmp_path: Path) -> None:
         assert runtime.engines["a"].startswith(f"torch {torch.__version__}")
 
 
-def test_which_engines_are_tried() -> None:
+def test_which_engines_are_tried(tmp_path: Path) -> None:
     card = Card("a", "swap", (File("a.onnx"),), "MIT", (Tensor("x", (3,)),), (Tensor("y", (3,)),))
     here = engines.Machine("cpu", "2026.1", "onnxruntime 1.30", ("f32", "bf16"), "2.13.0")
-    plain = network(Path("a.onnx"), "")
+    (tmp_path / "a.onnx").touch()
+    plain = network(tmp_path / "a.onnx", "")
     auto = engines.candidates(card, plain, Device(), here)
     assert "torch" not in {c.engine for c in auto}
     asked = engines.candidates(card, plain, Device(engine="torch"), here)

@@ -82,11 +82,13 @@ BOTH = machine("A", "B", torch="2.13.0+cu130", ort="onnxruntime-gpu 1.30")
     ],
 )
 def test_where_a_network_runs_and_on_what(
-    asked: dict[str, str], here: Machine, place: str, tried: set[str]
+    asked: dict[str, str], here: Machine, place: str, tried: set[str], tmp_path: Path
 ) -> None:
     device = Device.model_validate(asked)
     assert engines.place(device, here) == place
-    network = Network("a", Path("a.onnx"), "", CARD.inputs, CARD.outputs, 1, Path(), device=place)
+    path = tmp_path / "a.onnx"
+    path.touch()
+    network = Network("a", path, "", CARD.inputs, CARD.outputs, 1, Path(), device=place)
     assert {c.engine for c in engines.candidates(CARD, network, device, here)} == tried
 
 

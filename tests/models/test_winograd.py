@@ -75,7 +75,7 @@ def test_it_is_the_definition(
     x = rng.standard_normal((items, inputs, *before)).astype(np.float32)
     weights = rng.standard_normal((outputs, inputs, 3, 3)).astype(np.float32)
     port = op.parameter([-1, inputs, *before], np.float32)
-    result = winograd.convolution(port, weights, side, begin, before, after)
+    result = winograd.convolution(port, side, weights, begin, before, after)
     found, wanted = ran(ov.Model([result], [port]), x), convolved(x, weights, begin, end)
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() <= 1e-5 * max(1.0, np.abs(wanted).max())

@@ -155,7 +155,7 @@ def candidates(card: Card, network: Network, device: Device, here: Machine) -> t
     # What is asked for in sixteen bits is compared with nothing but itself.
     free = card.tolerance > 0 and not card.engine and device.precision in ("auto", "f32")
     wide = [c for c in found if c.engine == "openvino" and c.precision in winograd.PAYS]
-    if wide and free and network.is_onnx and network.path.is_file() and network.bytes >= SMALL:
+    if wide and free and network.is_onnx and network.bytes >= SMALL:
         found += tuple(Candidate(c.engine, c.precision, WINOGRAD) for c in wide)
     if engines == ("openvino",) and network.abreast >= MANY:
         found += tuple(Candidate(c.engine, c.precision, f"{FEW} threads") for c in found)

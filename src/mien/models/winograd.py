@@ -90,7 +90,6 @@ nowhere else, OpenVINO multiplies into the weights, and keeps these a second tim
 class _Site(NamedTuple):
     """A convolution that can be rewritten."""
 
-    node: Node
     weights: Array
     """(outputs, inputs, 3, 3)"""
     begin: tuple[int, int]
@@ -114,7 +113,7 @@ def rewrite(model: ov.Model, precision: Precision) -> int:
         side = _side(site, precision) if site else 0
         if site is None or not side:
             continue
-        result = convolution(node.input_value(0), site.weights, side, site.begin, site.before, site.after)
+        result = convolution(node.input_value(0), side, *site)
         for target in node.output(0).get_target_inputs():
             target.replace_source_output(result.output(0))
         count += 1
@@ -138,7 +137,7 @@ def _site(node: Node) -> _Site | None:
     (*_, rows, columns), (*_, high, wide) = (
         [d.get_length() if d.is_static else -1 for d in shape] for shape in (given, made)
     )
-    return _Site(node, weights, (begin[0], begin[1]), (rows, columns), (high, wide))
+    return _Site(weights, (begin[0], begin[1]), (rows, columns), (high, wide))
 
 
 def _constant(node: Node) -> Array | None:
@@ -161,8 +160,8 @@ def _side(site: _Site, precision: Precision) -> int:
 
 def convolution(
     x: Node,
-    weights: Array,
     side: int,
+    weights: Array,
     begin: tuple[int, int],
     before: tuple[int, int],
     after: tuple[int, int],
@@ -171,8 +170,8 @@ def convolution(
 
     Args:
         x: (N, inputs, rows, columns), of any N.
-        weights: (outputs, inputs, 3, 3).
         side: m, a key of `FILTERING`.
+        weights: (outputs, inputs, 3, 3).
         begin: Zeros to put above and left, 0 or 1.
         before: Rows and columns of x.
         after: Rows and columns of the result, multiples of m.

@@ -95,15 +95,19 @@ def opened(browser: Browser, studio: Studio) -> Seen:
     return found
 
 
-@pytest.fixture
-def seen(fed: Browser, fresh: Studio, request: pytest.FixtureRequest) -> Iterator[Seen]:
+def visited(browser: Browser, studio: Studio, node: Any) -> Iterator[Seen]:
     """The Live tab; at the end nothing may have been complained about."""
-    found = opened(fed, fresh)
+    found = opened(browser, studio)
     yield found
-    pictured(found.page.context, request.node)
+    pictured(found.page.context, node)
     asked(found.page, "DELETE", "/api/live")
     assert found.complaints == []
     found.page.context.close()
+
+
+@pytest.fixture
+def seen(fed: Browser, fresh: Studio, request: pytest.FixtureRequest) -> Iterator[Seen]:
+    yield from visited(fed, fresh, request.node)
 
 
 @pytest.fixture

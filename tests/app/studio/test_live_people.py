@@ -15,9 +15,9 @@ pytest.importorskip("aiortc", reason="the packages for live are not installed")
 from playwright.sync_api import Browser, Page, expect
 
 from mien.bench import demo
-from tests.app.studio.conftest import Seen, Studio, pictured
+from tests.app.studio.conftest import Seen, Studio
 from tests.app.studio.test_live import asked
-from tests.app.studio.test_live_panel import PATIENCE, choose, opened, press, shot, take, until
+from tests.app.studio.test_live_panel import PATIENCE, choose, press, shot, take, until, visited
 from tests.regression import scenes
 
 pytestmark = pytest.mark.browser
@@ -45,13 +45,7 @@ def fed(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Browser]
 
 @pytest.fixture
 def seen(fed: Browser, fresh: Studio, request: pytest.FixtureRequest) -> Iterator[Seen]:
-    """The Live tab; at the end nothing may have been complained about."""
-    found = opened(fed, fresh)
-    yield found
-    pictured(found.page.context, request.node)
-    asked(found.page, "DELETE", "/api/live")
-    assert found.complaints == []
-    found.page.context.close()
+    yield from visited(fed, fresh, request.node)
 
 
 @pytest.fixture
